@@ -1,0 +1,40 @@
+# The same commands as README and CI. Each does its own set-up and skips what is done already.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+
+.PHONY: demo test test-all lint sanitize bench schemas clean help
+
+demo: ## events, timeline page and annotated video from a real clip, in out/demo
+	@$(PYTHON) tools/setup.py demo
+	@$(BIN)/vinfer run models/bikes.mp4 --output out/demo
+	@echo
+	@echo "Open out/demo/report.html in a browser."
+
+test: ## everything that can be tested on this machine in about ten minutes
+	@$(PYTHON) tools/setup.py test
+	@$(MAKE) --no-print-directory lint sanitize
+	@$(PYTEST) -m "not slow"
+
+test-all: ## the same and the long suites
+	@$(PYTHON) tools/setup.py test
+	@$(MAKE) --no-print-directory lint sanitize
+	@$(PYTEST)
+
+lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
+	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py benchmarks/*.py
+
+sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(BIN)/cmake -S . -B build/sanitize -DVINFER_TESTS=ON >build/sanitize.log 2>&1 || (cat build/sanitize.log; exit 1)
+
+bench: ## measure this machine; writes benchmarks/results/
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/python benchmarks/pipeline.py
+
+clean: ## remove everything that the other targets made in this folder
+	rm -rf .venv build dist out models
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
