@@ -1,6 +1,8 @@
 # The same commands as README and CI. Each does its own set-up and skips what is done already.
 PYTHON ?= python3
 BIN := .venv/bin
+# Shows a command's output only when it fails.
+QUIETLY := $(BIN)/python tools/quietly.py
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: demo test test-all lint sanitize bench schemas clean help
@@ -25,9 +27,13 @@ lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
 	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py benchmarks/*.py
+	@$(BIN)/python -m mypy.stubtest vinfer._native
 
 sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(BIN)/cmake -S . -B build/sanitize -DVINFER_TESTS=ON >build/sanitize.log 2>&1 || (cat build/sanitize.log; exit 1)
+	@mkdir -p build
+	@$(QUIETLY) $(BIN)/cmake -S . -B build/sanitize -G Ninja -DVINFER_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
+	@$(QUIETLY) $(BIN)/cmake --build build/sanitize
+	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure
 
 bench: ## measure this machine; writes benchmarks/results/
 	@$(PYTHON) tools/setup.py test

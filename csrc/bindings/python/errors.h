@@ -1,0 +1,13 @@
+#pragma once
+
+#include "core/status.h"
+
+namespace vinfer::bindings {
+
+// Name of the class in vinfer.errors that a failed status becomes.
+const char* error_name(StatusCode code);
+
+// Called with the GIL held.
+void raise_if_error(const Status& status);
+
+}  // namespace vinfer::bindings
