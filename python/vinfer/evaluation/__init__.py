@@ -1,0 +1,1 @@
+"""Quality figures: a detector against COCO annotations, events against true events."""

@@ -1,0 +1,1 @@
+"""Stages: one job each between a frame and its events; they do not know each other."""
