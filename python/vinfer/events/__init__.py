@@ -1,0 +1,1 @@
+"""From scored triplets a frame to events with a start and an end (docs/events.md)."""

@@ -1,0 +1,1 @@
+"""Where results go: event lines, VidVRD predictions, a database (docs/stores.md)."""
