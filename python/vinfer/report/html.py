@@ -1,0 +1,96 @@
+"""The report page of a run: timeline, thumbnails, video."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from pathlib import Path
+
+from vinfer.report.page import page_data, render_page
+from vinfer.report.thumbnails import Thumbnails
+from vinfer.stores.base import RunInfo
+from vinfer.stores.files import output_error
+from vinfer.types import UNTRACKED, Event, Frame, FrameResult, RunSummary, StreamInfo
+
+
+class HtmlReport:
+    """Sink that writes one HTML page with the run's events.
+
+    The page needs no network and no other file than the video. Memory is bounded for any length
+    of stream, but for the list of events.
+    """
+
+    def __init__(self, path: Path | str, *, video: str | None = "annotated.mp4") -> None:
+        """Name what to write.
+
+        Args:
+            path: the page; it is replaced as a whole when the run ends.
+            video: path of the video relative to the page, with ``/``; None for a page without.
+        """
+        self._path = Path(path)
+        self._video = video
+        self._run: RunInfo | None = None
+        self._cuts: list[float] = []
+        self._predicates: tuple[str, ...] = ()
+        self._tracks: defaultdict[str, set[int]] = defaultdict(set)
+
+    @property
+    def _partial(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.partial")
+
+    def open(self, info: StreamInfo, run: RunInfo) -> None:
+        """Check that the page can be written, before hours of work.
+
+        Raises:
+            OutputError: it can't.
+            MissingDependencyError: OpenCV is not installed.
+        """
+        self._thumbnails = Thumbnails()
+        self._run = run
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()
+            self._partial.unlink()
+        except OSError as exc:
+            raise output_error(self._path, exc) from exc
+
+    def frame(self, frame: Frame, result: FrameResult) -> None:
+        """Remember the frame for some seconds, in small."""
+        self._thumbnails.add(frame)
+        if result.is_cut:
+            self._cuts.append(float(frame.time))
+        self._predicates = result.relations.names
+        detections = result.detections
+        for i, track_id in enumerate(detections.track_ids.tolist()):
+            if track_id != UNTRACKED:
+                self._tracks[detections.name(i)].add(track_id)
+
+    def event(self, event: Event) -> None:
+        """Take the picture of the event's best frame so far."""
+        self._thumbnails.update(event)
+
+    def close(self, summary: RunSummary) -> None:
+        """Write the page.
+
+        Raises:
+            OutputError: it can't be written; a page that was there before is kept.
+        """
+        if self._run is None:
+            return
+        data = page_data(
+            summary,
+            self._run,
+            video=self._video if summary.num_frames else None,
+            cuts=self._cuts,
+            predicates=self._predicates,
+            seen={label: len(tracks) for label, tracks in self._tracks.items()},
+            thumbnail=self._thumbnails.jpeg,
+        )
+        try:
+            page = render_page(data).encode("utf-8", "replace")  # a file name may be no text
+            self._partial.write_bytes(page)
+            self._partial.replace(self._path)
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
+            raise output_error(self._path, exc) from exc
