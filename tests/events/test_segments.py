@@ -407,7 +407,7 @@ def test_box_and_label_are_those_of_the_first_peak() -> None:
     assert closed.object.box == (1.0, 2.0, 11.0, 22.0)  # the height grows by one a frame
 
 
-def test_untracked_objects_and_self_relations_are_dropped_and_counted() -> None:
+def test_untracked_objects_and_self_relations_make_no_event() -> None:
     names = ("on", "ignored")
     objects = Detections(
         np.zeros((3, 4), np.float32),
@@ -424,7 +424,7 @@ def test_untracked_objects_and_self_relations_are_dropped_and_counted() -> None:
     )
     segmenter = Segmenter("clip", thresholds(min_duration=0))
     assert segmenter.push(Fraction(0), 0, objects, candidates) == []
-    assert segmenter.dropped == {"untracked": 2, "self_relation": 1}
+    assert segmenter.dropped == {"self_relation": 1}
 
 
 def test_predicate_without_thresholds_never_becomes_an_event() -> None:

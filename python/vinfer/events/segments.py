@@ -75,7 +75,8 @@ class Segmenter:
 
     Attributes:
         dropped: candidates that could have supported an event and were left out, by reason:
-            ``untracked`` (an object without a track), ``self_relation`` (both are one track).
+            ``self_relation`` (subject and object are one track). Objects that have no track yet are
+            no loss and not counted.
     """
 
     def __init__(
@@ -193,7 +194,6 @@ class Segmenter:
             subject, object_ = int(detections.track_ids[i]), int(detections.track_ids[j])
             predicate = relations.name(row)
             if UNTRACKED in (subject, object_):
-                self.dropped["untracked"] += 1
                 continue
             if subject == object_:
                 self.dropped["self_relation"] += 1

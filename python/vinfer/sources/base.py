@@ -77,12 +77,15 @@ class Source(abc.ABC):
         info: what is known of the stream.
         dropped: what could not be delivered, counted by reason: ``corrupt_packet``,
             ``non_monotonic_time``, ``unreadable_image``.
+        ended: whether its end was reached; False while frames may come, and after it was closed or
+            broke off before.
     """
 
     info: StreamInfo
 
     def __init__(self, selection: Selection) -> None:
         self.dropped: Counter[str] = Counter()
+        self.ended = False
         self._selection = selection
         # A plain flag and not an Event, whose lock a signal handler that calls close() could meet.
         self._stopped = False
@@ -99,13 +102,16 @@ class Source(abc.ABC):
 
     def _select(self) -> Iterator[Frame]:
         for picture in self._pictures():
-            if self._stopped or self._selection.is_past(picture.time):
+            if self._stopped:
                 return
+            if self._selection.is_past(picture.time):
+                break
             if not self._selection.wants(picture.index, picture.time):
                 continue
             image = picture.to_rgb()
             if image is not None:
                 yield Frame(image, picture.time, picture.index, self.info.name, time.time())
+        self.ended = not self._stopped
 
     def __iter__(self) -> Iterator[Frame]:
         return self

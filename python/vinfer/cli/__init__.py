@@ -1,0 +1,1 @@
+"""The command line, `vinfer`: one file a verb, thin. docs/cli.md is its manual."""

@@ -1,0 +1,71 @@
+"""`vinfer train`: make a bundle from labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vinfer.cli.console import JsonOption, note, print_json, print_line, print_table
+from vinfer.cli.progress import counting
+
+if TYPE_CHECKING:
+    from vinfer.training.relation_prior import TrainingReport
+
+EXAMPLE = "Example: vinfer train relation-prior --data vrd/ -o relation-prior.vinfer"
+
+app = typer.Typer(help="Train a model and pack it into a bundle.", no_args_is_help=True)
+
+
+@app.callback()
+def common() -> None:
+    """Keeps the model's name a command of its own while there is only one."""
+
+
+@app.command("relation-prior", epilog=EXAMPLE)
+def relation_prior(
+    data: Annotated[Path, typer.Option("--data", help="Folder with VRD's train.json.gz.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Bundle to write; default: relation-prior.vinfer among the bundles.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal bundles.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the relation model that needs no image: classes and geometry of a pair."""
+    from vinfer.bundles import default_bundle_dir
+    from vinfer.training.relation_prior import train
+
+    with counting("epochs") as update:
+        report = train(
+            data,
+            output or default_bundle_dir() / "relation-prior.vinfer",
+            seed=seed,
+            progress=lambda done, most, loss: update(done, most),
+        )
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def _print_report(report: TrainingReport) -> None:
+    note(
+        f"{report.epochs} epochs on {report.num_pairs} pairs in {report.seconds:.1f} s; log loss "
+        f"{report.held_out_loss:.4f} on {report.num_held_out} held-out pairs"
+    )
+    if report.skipped:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+        note(f"rows left out: {left_out}")
+    rows = [
+        (name, f"{e.threshold:.2f}", f"{e.precision:.3f}", str(e.right), str(e.found))
+        for name, e in sorted(report.events.items())
+    ]
+    columns = ("event", "threshold", "precision", "right", "found")
+    print_table("Held-out pictures", columns, rows, numeric=4)
+    print_line(f"bundle: {report.bundle}")

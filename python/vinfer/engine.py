@@ -1,0 +1,392 @@
+"""The engine: a detector and a relation model from bundles, a stream in, events out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import vinfer
+from vinfer.backends import SessionOptions
+from vinfer.bundles import Bundle, find_bundle
+from vinfer.config import Config, config_hash
+from vinfer.events.identity import event_order
+from vinfer.events.segments import Segmenter
+from vinfer.scheduler.prefetch import Prefetch
+from vinfer.sources import Source, open_source
+from vinfer.stages.detect import Detector, Prepared
+from vinfer.stages.relate import Relator
+from vinfer.stages.shots import ShotDetector
+from vinfer.stages.track import Tracker
+from vinfer.stores.base import RunInfo, Sink
+from vinfer.types import (
+    Detections,
+    Event,
+    Frame,
+    FrameResult,
+    RunSummary,
+    StreamInfo,
+    UInt8Array,
+)
+
+# Enough to keep the detector busy while a frame decodes slowly; more only costs memory.
+PREFETCH_FRAMES = 3
+
+# For streams that state no rate: the motion model's unit only, times are always the stream's own.
+USUAL_RATE = Fraction(25)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        info: the stream.
+        num_frames: frames processed.
+        stream_time: stream time of the last one, seconds.
+        frames_per_second: mean rate since the run began.
+        num_events: events announced.
+    """
+
+    info: StreamInfo
+    num_frames: int
+    stream_time: Fraction
+    frames_per_second: float
+    num_events: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One frame, what was found in it, and the events that became known with it.
+
+    ``ended`` are events that a shot cut before this frame ended; ``events`` came with the frame.
+    """
+
+    frame: Frame
+    result: FrameResult
+    ended: list[Event]
+    events: list[Event]
+
+
+class Engine:
+    """Finds who does what to what, in pictures and streams.
+
+    One engine can serve many streams, also from several threads: what belongs to a stream (tracks,
+    running events) is made anew for each `watch` or `run`.
+
+    Example:
+        >>> with vinfer.Engine("relation-prior") as engine:
+        ...     for event in engine.watch("clip.mp4"):
+        ...         print(event)
+
+    Args:
+        bundle: name or path of a relation bundle; None takes the configuration's.
+        detector: name or path of a detector bundle; None takes the configuration's or, where that
+            is silent too, the one that the relation bundle names.
+        config: settings; None takes the defaults.
+
+    Raises:
+        BundleError: a bundle is missing, damaged or of another task.
+        BackendError: a graph can't be loaded, or the provider can't be had.
+        ConfigError: the configuration names a predicate that the bundle does not have.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | None = None,
+        *,
+        detector: str | Path | None = None,
+        config: Config | None = None,
+    ) -> None:
+        self.config = config = config or Config()
+        options = SessionOptions(provider=config.provider, threads=config.threads)
+        relation_bundle = Bundle.open(find_bundle(bundle or config.bundle))
+        self._relator = Relator(relation_bundle, options, min_score=config.relations.min_score)
+        detector_bundle = Bundle.open(
+            find_bundle(detector or config.detector or self._relator.manifest.detector)
+        )
+        self._detector = Detector(
+            detector_bundle,
+            options,
+            score_threshold=config.detect.score_threshold,
+            iou_threshold=config.detect.iou_threshold,
+            max_detections=config.detect.max_detections,
+        )
+        self.thresholds = config.events.thresholds(
+            self._relator.predicates, self._relator.manifest.events
+        )
+        self.run_info = RunInfo(
+            bundle=relation_bundle.identity,
+            detector=detector_bundle.identity,
+            config_hash=config_hash(
+                config,
+                {
+                    "bundle": relation_bundle.digest,
+                    "detector": detector_bundle.digest,
+                    "providers": ",".join(self._detector.describe().providers),
+                },
+            ),
+            config=config.model_dump(mode="json"),
+            version=vinfer.__version__,
+        )
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the sessions; the engine can't be used afterwards."""
+        self._detector.close()
+        self._relator.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What really runs: bundles, providers, threads, precision, and the predicates reported."""
+        return {
+            "bundle": self.run_info.bundle,
+            "detector": self.run_info.detector,
+            "config_hash": self.run_info.config_hash,
+            "sessions": {
+                "detector": dataclasses.asdict(self._detector.describe()),
+                "relations": dataclasses.asdict(self._relator.describe()),
+            },
+            "predicates": {name: t.model_dump() for name, t in sorted(self.thresholds.items())},
+        }
+
+    def infer(self, image: UInt8Array) -> FrameResult:
+        """Objects and relations of one picture.
+
+        Args:
+            image: uint8 ``[H, W, 3]``, RGB.
+
+        Returns:
+            Detections without track ids, and the relations between them.
+
+        Raises:
+            InputError: the array is not such a picture.
+            ModelOutputError: a model gave non-finite values.
+        """
+        detections = self._detector.detect(image)
+        return FrameResult(detections, self._relator.relate(detections))
+
+    def watch(self, source: str | Path | Source) -> Iterator[Event]:
+        """Events of a stream, as they become known.
+
+        Args:
+            source: file, folder or glob of images, URL, camera, or an open `Source`, which is used
+                up and closed.
+
+        Yields:
+            ``open`` once an event has lasted long enough, ``update`` while it goes on, ``close``
+            when it is final; the same ``event_id`` throughout.
+
+        Raises:
+            SourceError: it can't be opened, or broke off; what ended was yielded before.
+        """
+        with self._opened(source) as stream:
+            segmenter = self._segmenter(stream.info)
+            failure: Exception | None = None
+            try:
+                with contextlib.closing(self._steps(stream, segmenter)) as steps:
+                    for step in steps:
+                        yield from step.ended
+                        yield from step.events
+            except Exception as exc:  # the events that were announced still get their close
+                failure = exc
+            yield from segmenter.finish()
+            if failure is not None:
+                raise failure
+
+    def run(
+        self,
+        source: str | Path | Source,
+        *sinks: Sink,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> RunSummary:
+        """Process a stream to its end and write what is found.
+
+        Whatever ends the run — the stream's end, an error, an interrupt — running events are closed
+        first and every sink is closed, so that files are valid.
+
+        Args:
+            source: as for `watch`.
+            sinks: where frames and events go, in this order.
+            on_progress: called after each frame.
+
+        Returns:
+            What was processed and the final events.
+
+        Raises:
+            SourceError: the source can't be opened or broke off.
+            OutputError: a sink can't be written; the others were finished.
+        """
+        with self._opened(source) as stream:
+            run = _Run(stream, self._segmenter(stream.info), sinks, on_progress)
+            with run, contextlib.closing(self._steps(stream, run.segmenter)) as steps:
+                run.open(self.run_info)
+                for step in steps:
+                    run.push(step)
+                run.complete = stream.ended
+            return run.summary
+
+    @contextlib.contextmanager
+    def _opened(self, source: str | Path | Source) -> Iterator[Source]:
+        if isinstance(source, Source):
+            yield source
+            return
+        settings = self.config.source
+        with open_source(
+            source,
+            stride=settings.stride,
+            start=settings.start,
+            duration=settings.duration,
+            rate=settings.rate,
+        ) as stream:
+            yield stream
+
+    def _segmenter(self, info: StreamInfo) -> Segmenter:
+        return Segmenter(
+            info.name,
+            self.thresholds,
+            symmetric=self._relator.manifest.symmetric,
+            update_interval=Fraction(self.config.events.update_interval).limit_denominator(1000),
+            bundle=self.run_info.bundle,
+            config_hash=self.run_info.config_hash,
+        )
+
+    def _steps(self, stream: Source, segmenter: Segmenter) -> Generator[Step]:
+        """Decode and prepare, infer, then everything else: three threads, one order."""
+        track, shots = self.config.track, self.config.shots
+        tracker = Tracker(
+            frame_rate=(stream.info.average_rate or USUAL_RATE) / self.config.source.stride,
+            **track.model_dump(),
+        )
+        cuts = ShotDetector(floor=shots.floor, ratio=shots.ratio) if shots.enabled else None
+
+        def prepared() -> Iterator[tuple[Frame, Prepared, bool]]:
+            for frame in stream:
+                is_cut = cuts is not None and cuts.is_cut(frame.image, frame.time)
+                yield frame, self._detector.prepare(frame.image), is_cut
+
+        def inferred(
+            frames: Iterator[tuple[Frame, Prepared, bool]],
+        ) -> Iterator[tuple[Frame, Detections, bool]]:
+            for frame, ready, is_cut in frames:
+                yield frame, self._detector.finish(ready, self._detector.infer(ready)), is_cut
+
+        with (
+            Prefetch(prepared(), depth=PREFETCH_FRAMES) as frames,
+            Prefetch(inferred(frames), depth=PREFETCH_FRAMES) as found,
+            # Left first, so that a source that waits for its next frame lets the threads end.
+            contextlib.closing(stream),
+        ):
+            for frame, detections, is_cut in found:
+                ended: list[Event] = []
+                if is_cut:
+                    tracker.reset()
+                    ended = segmenter.cut()
+                tracked = tracker.update(detections, frame.time)
+                relations = self._relator.relate(tracked)
+                events = segmenter.push(frame.time, frame.index, tracked, relations)
+                yield Step(frame, FrameResult(tracked, relations, is_cut), ended, events)
+
+
+class _Run:
+    """Feeds sinks and keeps count; on exit, however it comes, events and sinks are closed."""
+
+    def __init__(
+        self,
+        stream: Source,
+        segmenter: Segmenter,
+        sinks: tuple[Sink, ...],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.stream = stream
+        self.segmenter = segmenter
+        self.sinks = sinks
+        self.on_progress = on_progress
+        self.opened: list[Sink] = []
+        self.complete = False
+        self.num_frames = 0
+        self.num_events = 0
+        self.stream_time = Fraction(0)
+        self.final: list[Event] = []
+        self.began = time.perf_counter()
+
+    def open(self, run_info: RunInfo) -> None:
+        for sink in self.sinks:
+            sink.open(self.stream.info, run_info)
+            self.opened.append(sink)
+
+    def push(self, step: Step) -> None:
+        self._emit(step.ended)
+        for sink in self.sinks:
+            sink.frame(step.frame, step.result)
+        self._emit(step.events)
+        self.num_frames += 1
+        self.stream_time = step.frame.time
+        if self.on_progress is not None:
+            rate = self.num_frames / max(time.perf_counter() - self.began, 1e-9)
+            self.on_progress(
+                Progress(self.stream.info, self.num_frames, self.stream_time, rate, self.num_events)
+            )
+
+    def _emit(self, events: list[Event]) -> None:
+        for event in events:
+            self.num_events += event.type == "open"
+            if event.type == "close":
+                self.final.append(event)
+        for sink in self.opened:
+            for event in events:
+                sink.event(event)
+
+    def _summary(self) -> RunSummary:
+        return RunSummary(
+            stream=self.stream.info,
+            num_frames=self.num_frames,
+            stream_seconds=self.stream_time,
+            wall_seconds=time.perf_counter() - self.began,
+            events=tuple(sorted(self.final, key=event_order)),
+            dropped=dict(Counter(self.stream.dropped) + Counter(self.segmenter.dropped)),
+            complete=self.complete,
+        )
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        failures: list[Exception] = []
+        finals = self.segmenter.finish()
+        self.final.extend(event for event in finals if event.type == "close")
+        for sink in self.opened:
+            try:
+                for event in finals:
+                    sink.event(event)
+            except Exception as exc:  # the other sinks still have to be finished
+                failures.append(exc)
+                self.complete = False
+        self.summary = self._summary()
+        for sink in self.opened:
+            try:
+                sink.close(self.summary)
+            except Exception as exc:
+                failures.append(exc)
+        if value is None and failures:
+            raise failures[0]

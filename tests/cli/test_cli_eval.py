@@ -1,0 +1,174 @@
+"""`vinfer eval`, on labels and pictures made by code."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from videos import numbered
+
+from vinfer import errors
+from vinfer.cli import exit_codes
+from vinfer.stores.event_record import event_to_record
+from vinfer.types import Event, Participant
+
+Command = Callable[..., tuple[int, str, str]]
+JsonCommand = Callable[..., tuple[int, Any]]
+
+
+def event(start: float, end: float, predicate: str = "ride") -> Event:
+    box = (0.0, 0.0, 9.0, 9.0)
+    first, last = int(start * 10), int(end * 10)
+    return Event(
+        type="close",
+        event_id=f"{first:08x}{last:08x}",
+        stream="clip.mp4",
+        start=Fraction(first, 10),
+        end=Fraction(last, 10),
+        start_frame=first,
+        end_frame=last,
+        subject=Participant("person", 1, box),
+        predicate=predicate,
+        object=Participant("bicycle", 2, box),
+        score=0.75,
+        peak_score=0.9,
+        peak_time=Fraction(first, 10),
+        peak_frame=first,
+        support=last - first + 1,
+        bundle="tiny-relations@1.0",
+    )
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    """Rides from 1 to 3 s (sure) and from 6 to 8 s (likely)."""
+    path = tmp_path / "truth.json"
+    labels = {
+        "schema": "vinfer-events-truth/1",
+        "video": "clip.mp4",
+        "duration": 10,
+        "presence": [{"id": "man", "class": "person"}, {"id": "bike", "class": "bicycle"}],
+        "events": [
+            {
+                "subject": "man",
+                "predicate": "ride",
+                "object": "bike",
+                "start": start,
+                "end": end,
+                "certainty": certainty,
+            }
+            for start, end, certainty in ((1, 3, "sure"), (6, 8, "likely"))
+        ],
+    }
+    path.write_text(json.dumps(labels))
+    return path
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Path:
+    """The first ride, half a second late at both ends; and one that never was."""
+    path = tmp_path / "events.jsonl"
+    events = [event(1.5, 3.5), event(4.0, 4.5)]
+    path.write_text("".join(json.dumps(event_to_record(e)) + "\n" for e in events))
+    return path
+
+
+class TestEvents:
+    def test_figures(self, vinfer_json: JsonCommand, truth: Path, predicted: Path) -> None:
+        code, document = vinfer_json("eval", "events", truth, predicted)
+        overall = document["overall"]
+        assert code == 0
+        assert (overall["precision"], overall["recall"]) == (0.5, 1.0)
+        assert overall["onset"]["mean"] == overall["offset"]["mean"] == 0.5
+        assert overall["false_per_hour"] == pytest.approx(360)
+        assert document["by_predicate"]["ride"] == overall
+
+    def test_iou_and_certainty_are_passed_on(
+        self, vinfer_json: JsonCommand, truth: Path, predicted: Path
+    ) -> None:
+        arguments = ("eval", "events", truth, predicted)
+        assert vinfer_json(*arguments, "--iou", "0.7")[1]["overall"]["recall"] == 0.0
+        assert vinfer_json(*arguments, "--certainty", "likely")[1]["overall"]["recall"] == 0.5
+        assert vinfer_json(*arguments, "--certainty", "doubtful")[1]["overall"]["recall"] == 0.5
+
+    def test_table(self, vinfer_command: Command, truth: Path, predicted: Path) -> None:
+        code, out, err = vinfer_command("eval", "events", truth, predicted, "--certainty", "likely")
+        assert (code, err) == (0, "")
+        heading, overall, ride, *rest = out.splitlines()
+        assert heading.split("\t")[:4] == ["predicate", "precision", "recall", "f1"]
+        assert overall.split("\t")[:6] == ["all", "0.500", "0.500", "0.500", "2", "1"]
+        assert ride.split("\t")[0] == "ride"
+        assert any(line.startswith("missed  6.00-8.00 s  man ride bike: ") for line in rest)
+        assert any(line.startswith("false   4.00-4.50 s  person#1 ride") for line in rest)
+
+    def test_the_vocabulary_of_a_bundle(
+        self, vinfer_json: JsonCommand, vinfer_command: Command, truth: Path, predicted: Path
+    ) -> None:
+        arguments = ("eval", "events", truth, predicted, "--bundle")
+        assert vinfer_json(*arguments, "tiny-relations")[1]["recall_sayable"] == 1.0
+        assert "has a word for: 1.000" in vinfer_command(*arguments, "tiny-relations")[1]
+        assert vinfer_command(*arguments, "tiny-detector")[0] == 4
+
+    def test_files_that_are_not_events(
+        self, vinfer_command: Command, truth: Path, predicted: Path, tmp_path: Path
+    ) -> None:
+        assert vinfer_command("eval", "events", tmp_path / "none", predicted)[0] == 3
+        assert vinfer_command("eval", "events", truth, truth)[0] == errors.InputError.exit_code
+        wrong = ("eval", "events", truth, predicted, "--certainty", "maybe")
+        assert vinfer_command(*wrong)[0] == exit_codes.USAGE
+
+
+class TestDetection:
+    @pytest.fixture
+    def labelled(self, tmp_path: Path) -> tuple[Path, Path]:
+        """Two pictures; the tiny detector is right about the first and wrong about the other."""
+        cv2 = pytest.importorskip("cv2")
+        images = tmp_path / "images"
+        images.mkdir()
+        for name in ("a.png", "b.png"):
+            cv2.imwrite(str(images / name), numbered(1, height=64, width=64))
+        boxes = {1: [8, 4, 32, 40], 2: [50, 50, 10, 10]}
+        truth = {
+            "images": [
+                {"id": i, "file_name": name, "width": 64, "height": 64, "split": split}
+                for i, name, split in ((1, "a.png", "good"), (2, "b.png", "bad"))
+            ],
+            "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}],
+            "annotations": [
+                {"id": i, "image_id": i, "category_id": 1, "bbox": box, "iscrowd": 0}
+                | {"area": box[2] * box[3]}
+                for i, box in boxes.items()
+            ],
+        }
+        path = tmp_path / "annotations.json"
+        path.write_text(json.dumps(truth))
+        return path, images
+
+    def test_figures(self, vinfer_json: JsonCommand, labelled: tuple[Path, Path]) -> None:
+        annotations, images = labelled
+        arguments = ["eval", "detection", "tiny-detector"]
+        arguments += ["--annotations", str(annotations), "--images", str(images)]
+        code, document = vinfer_json(*arguments)
+        assert code == 0
+        assert document["bundle"] == "tiny-detector@1.0"
+        assert document["num_images"] == 2
+        assert 0.2 < document["ap50"] < 0.6
+        good = vinfer_json(*arguments, "--split", "good")[1]
+        assert good["num_images"] == 1
+        assert good["ap"] == good["per_class"]["person"] == pytest.approx(1)
+
+    def test_table(self, vinfer_command: Command, labelled: tuple[Path, Path]) -> None:
+        annotations, images = labelled
+        arguments = ("--annotations", annotations, "--images", images, "--split", "good")
+        code, out, _ = vinfer_command("eval", "detection", "tiny-detector", *arguments)
+        assert code == 0
+        assert "num images\t1" in out
+        assert "person\t1.000" in out
+
+    def test_a_missing_file(self, vinfer_command: Command, tmp_path: Path) -> None:
+        arguments = ("--annotations", tmp_path / "none.json", "--images", tmp_path)
+        code, _, err = vinfer_command("eval", "detection", "tiny-detector", *arguments)
+        assert code == errors.SourceNotFoundError.exit_code
+        assert "none.json" in err

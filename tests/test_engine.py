@@ -1,0 +1,298 @@
+"""The engine on clips made by code: the right events, whatever goes wrong on the way."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_bundles import (
+    APART,
+    NAN_BLUE,
+    RIDING,
+    detector_graph,
+    pack_detector,
+    pack_relations,
+    plain,
+    relation_graph,
+)
+from videos import noisy, truncate, write_video
+
+import vinfer
+from vinfer.engine import Engine
+from vinfer.types import Event, Frame, FrameResult, RunSummary, StreamInfo
+
+RATE = 10
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles")
+    pack_detector(folder, detector_graph())
+    pack_relations(folder, relation_graph())
+    return folder
+
+
+@pytest.fixture
+def engine(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setenv("VINFER_BUNDLES", str(bundles))
+    with Engine("tiny-relations") as engine:
+        yield engine
+
+
+def clip(path: Path, reds: list[int], *, blues: dict[int, int] | None = None) -> Path:
+    pictures = [plain(red, blue=(blues or {}).get(i, 0)) for i, red in enumerate(reds)]
+    return write_video(path, pictures, rate=RATE, options={"crf": "0"}, pix_fmt="yuv444p")
+
+
+@pytest.fixture
+def ride(tmp_path: Path) -> Path:
+    """Apart for a second, riding for two, apart for one."""
+    return clip(tmp_path / "ride.mkv", [APART] * 10 + [RIDING] * 20 + [APART] * 10)
+
+
+class Recorder:
+    """A sink that notes what it was told, and fails where it is told to."""
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self.calls: list[str] = []
+        self.events: list[Event] = []
+        self.summary: RunSummary | None = None
+        self.fail_at = fail_at
+
+    def open(self, info: StreamInfo, run: Any) -> None:
+        self.calls.append("open")
+
+    def frame(self, frame: Frame, result: FrameResult) -> None:
+        if frame.index == self.fail_at:
+            raise vinfer.OutputError("no space left on the test's device")
+        self.calls.append(f"frame {frame.index}")
+
+    def event(self, event: Event) -> None:
+        self.calls.append(event.type)
+        self.events.append(event)
+
+    def close(self, summary: RunSummary) -> None:
+        self.calls.append("close")
+        self.summary = summary
+
+
+def test_infer_finds_the_pair(engine: Engine) -> None:
+    found = engine.infer(plain(RIDING))
+    assert [found.detections.name(i) for i in range(2)] == ["person", "bicycle"]
+    assert found.to_dict()["relations"][0] == {
+        "subject": 0,
+        "predicate": "ride",
+        "object": 1,
+        "score": pytest.approx(1 / (1 + np.exp(-13 / 3)), abs=1e-3),
+    }
+    apart = engine.infer(plain(APART)).relations
+    assert "ride" not in [apart.name(i) for i in range(len(apart))]
+
+
+def test_an_event_has_the_right_start_and_end(engine: Engine, ride: Path) -> None:
+    recorder = Recorder()
+    summary = engine.run(ride, recorder)
+    assert [str(event.predicate) for event in summary.events] == ["ride"]
+    event = summary.events[0]
+    # The box jumps by more than a track can follow, so the pair needs one frame to be seen again.
+    assert Fraction(1) <= event.start <= Fraction(12, 10)
+    assert event.end == Fraction(29, 10)
+    assert (event.subject.label, event.object.label) == ("person", "bicycle")
+    assert summary.num_frames == 40
+    assert summary.complete
+    assert recorder.summary == summary
+    types = [event.type for event in recorder.events]
+    assert (types[0], types[-1]) == ("open", "close")
+    assert set(types[1:-1]) <= {"update"}
+    assert len({event.event_id for event in recorder.events}) == 1
+
+
+def test_sinks_hear_open_frames_and_close_in_order(engine: Engine, ride: Path) -> None:
+    recorder = Recorder()
+    engine.run(ride, recorder)
+    assert recorder.calls[0] == "open"
+    assert recorder.calls[-1] == "close"
+    assert recorder.calls.count("close") == 1 + sum(e.type == "close" for e in recorder.events)
+    frames = [call for call in recorder.calls if call.startswith("frame")]
+    assert frames == [f"frame {i}" for i in range(40)]
+
+
+def test_watch_yields_what_run_writes(engine: Engine, ride: Path) -> None:
+    recorder = Recorder()
+    engine.run(ride, recorder)
+    assert list(engine.watch(ride)) == recorder.events
+
+
+def test_watch_can_be_left_early(engine: Engine, ride: Path) -> None:
+    before = threading.active_count()
+    events = engine.watch(ride)
+    assert next(events).type == "open"
+    events.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_a_cut_ends_the_event(engine: Engine, tmp_path: Path) -> None:
+    """The same pair goes on riding after the cut: two events, none across it."""
+    noise = np.random.default_rng(0).integers(0, 2, (2, 16, 16))
+    shots = []
+    for pattern in noise:
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[..., 1] = np.kron(pattern, np.ones((4, 4), int)) * 180
+        shots += [image] * 15
+    path = write_video(
+        tmp_path / "cut.mkv", shots, rate=RATE, options={"crf": "0"}, pix_fmt="yuv444p"
+    )
+    first, second = engine.run(path).events
+    assert first.end == Fraction(14, 10)
+    assert second.start >= Fraction(15, 10)
+    assert {first.subject.track_id, first.object.track_id}.isdisjoint(
+        {second.subject.track_id, second.object.track_id}
+    )
+
+
+def test_nan_in_the_model_closes_files_and_raises(engine: Engine, tmp_path: Path) -> None:
+    path = clip(tmp_path / "nan.mkv", [RIDING] * 20, blues={12: NAN_BLUE})
+    recorder = Recorder()
+    lines = tmp_path / "events.jsonl"
+    with pytest.raises(vinfer.ModelOutputError, match="scores"):
+        engine.run(path, vinfer.EventsJsonl(lines), recorder)
+    assert recorder.summary is not None
+    assert not recorder.summary.complete
+    assert recorder.summary.num_frames == 12
+    assert recorder.events[-1].type == "close"
+    assert [json.loads(line)["type"] for line in lines.read_text().splitlines()] == [
+        event.type for event in recorder.events
+    ]
+
+
+def test_a_truncated_clip_keeps_what_was_found(engine: Engine, tmp_path: Path) -> None:
+    pictures = [noisy(1, height=64, width=64) // 12 for _ in range(100)]
+    whole = write_video(tmp_path / "whole.mkv", pictures, rate=RATE, options={"crf": "0"})
+    broken = truncate(whole, tmp_path / "broken.mkv", 0.6)
+    recorder = Recorder()
+    with pytest.raises(vinfer.TruncatedSourceError):
+        engine.run(broken, recorder)
+    assert recorder.summary is not None
+    assert not recorder.summary.complete
+    assert recorder.summary.num_frames > 10
+    assert [event.type for event in recorder.summary.events] == ["close"]
+
+
+def test_a_failing_sink_ends_the_run_and_the_others_are_closed(engine: Engine, ride: Path) -> None:
+    failing, other = Recorder(fail_at=20), Recorder()
+    with pytest.raises(vinfer.OutputError, match="no space left"):
+        engine.run(ride, failing, other)
+    for sink in (failing, other):
+        assert sink.calls[-1] == "close"
+    assert other.events[-1].type == "close"
+
+
+def test_an_interrupt_closes_the_files(engine: Engine, ride: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+
+    def interrupt(progress: vinfer.Progress) -> None:
+        if progress.num_frames == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(ride, recorder, on_progress=interrupt)
+    assert recorder.summary is not None
+    assert not recorder.summary.complete
+    assert recorder.events[-1].type == "close"
+
+
+def test_progress_counts_frames_and_events(engine: Engine, ride: Path) -> None:
+    seen: list[vinfer.Progress] = []
+    engine.run(ride, on_progress=seen.append)
+    assert [progress.num_frames for progress in seen] == list(range(1, 41))
+    assert seen[-1].stream_time == Fraction(39, 10)
+    assert seen[-1].num_events == 1
+
+
+def test_same_bytes_alone_twice_and_among_seven(engine: Engine, ride: Path, tmp_path: Path) -> None:
+    """Determinism: neither a second run nor company on other threads changes a byte."""
+
+    def digest(name: str) -> str:
+        path = tmp_path / f"{name}.jsonl"
+        with vinfer.open_source(ride, name="clip") as source:
+            engine.run(source, vinfer.EventsJsonl(path))
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    alone = [digest("first"), digest("second")]
+    together: dict[int, str] = {}
+    threads = [
+        threading.Thread(target=lambda i=i: together.update({i: digest(f"thread-{i}")}))
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {*alone, *together.values()} == {alone[0]}
+    assert len(together) == 8
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_do_not_change_events(bundles: Path, ride: Path, threads: int) -> None:
+    config = vinfer.Config(
+        bundle=str(bundles / "tiny-relations.vinfer"),
+        detector=str(bundles / "tiny-detector.vinfer"),
+        threads=threads,
+    )
+    with Engine(config=config) as engine:
+        events = engine.run(ride).events
+    assert [(event.event_id, event.start, event.end) for event in events] == [
+        (events[0].event_id, events[0].start, Fraction(29, 10))
+    ]
+    assert events[0].config_hash == engine.run_info.config_hash
+
+
+def test_infer_refuses_what_is_no_picture(engine: Engine) -> None:
+    with pytest.raises(vinfer.DTypeError, match="uint8"):
+        engine.infer(np.zeros((64, 64, 3), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(vinfer.ShapeError):
+        engine.infer(np.zeros((64, 64), np.uint8))
+    with pytest.raises(vinfer.ShapeError):
+        engine.infer(np.zeros((64, 64, 4), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (4320, 7680)])
+def test_any_size_works(engine: Engine, shape: tuple[int, int]) -> None:
+    found = engine.infer(np.zeros((*shape, 3), np.uint8))
+    assert len(found.detections) <= 2
+    if len(found.detections):
+        height, width = shape
+        assert (found.detections.boxes >= 0).all()
+        assert (found.detections.boxes <= (width, height, width, height)).all()
+
+
+def test_a_bundle_of_the_wrong_task_is_refused(bundles: Path) -> None:
+    with pytest.raises(vinfer.BundleError, match="detection"):
+        Engine(bundles / "tiny-detector.vinfer")
+    with pytest.raises(vinfer.BundleError, match="relations"):
+        Engine(bundles / "tiny-relations.vinfer", detector=bundles / "tiny-relations.vinfer")
+
+
+def test_describe_says_what_runs(engine: Engine) -> None:
+    described = engine.describe()
+    assert described["bundle"] == "tiny-relations@1.0"
+    assert described["detector"] == "tiny-detector@1.0"
+    assert described["sessions"]["detector"]["providers"][0].endswith("ExecutionProvider")
+    assert described["predicates"]["ride"]["on"] == 0.6
+
+
+def test_events_only_restricts_and_refuses_unknown_names(bundles: Path, ride: Path) -> None:
+    where = {
+        "bundle": str(bundles / "tiny-relations.vinfer"),
+        "detector": str(bundles / "tiny-detector.vinfer"),
+    }
+    with pytest.raises(vinfer.ConfigError, match="'ryde'; did you mean 'ride'"):
+        Engine(config=vinfer.Config(**where, events={"only": ["ryde"]}))  # type: ignore[arg-type]
+    strict = vinfer.Config(**where, events={"predicates": {"ride": {"on": 0.999, "off": 0.9}}})  # type: ignore[arg-type]
+    with Engine(config=strict) as engine:
+        assert engine.run(ride).events == ()
