@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -13,14 +14,14 @@ from types import TracebackType
 from typing import Any
 
 import vinfer
-from vinfer.backends import SessionOptions
+from vinfer.backends import SessionOptions, usable_threads
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.config import Config, config_hash
 from vinfer.events.identity import event_order
 from vinfer.events.segments import Segmenter
-from vinfer.scheduler.prefetch import Prefetch
+from vinfer.scheduler import OrderedMap
 from vinfer.sources import Source, open_source
-from vinfer.stages.detect import Detector, Prepared
+from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.stages.shots import ShotDetector
 from vinfer.stages.track import Tracker
@@ -35,8 +36,8 @@ from vinfer.types import (
     UInt8Array,
 )
 
-# Enough to keep the detector busy while a frame decodes slowly; more only costs memory.
-PREFETCH_FRAMES = 3
+# Frames in work at once hold memory; more threads than this go into the inferences instead.
+MAX_WORKERS = 8
 
 # For streams that state no rate: the motion model's unit only, times are always the stream's own.
 USUAL_RATE = Fraction(25)
@@ -105,19 +106,20 @@ class Engine:
         config: Config | None = None,
     ) -> None:
         self.config = config = config or Config()
-        options = SessionOptions(provider=config.provider, threads=config.threads)
         relation_bundle = Bundle.open(find_bundle(bundle or config.bundle))
+        self._threads = config.threads or usable_threads()
+        # Frames of a stream go side by side, one thread each: on two cores that gave 1.3 times the
+        # frames of two threads inside one inference, and their number can't change a bit.
+        self._workers = min(self._threads, MAX_WORKERS)
+        options = SessionOptions(provider=config.provider, threads=self._threads // self._workers)
         self._relator = Relator(relation_bundle, options, min_score=config.relations.min_score)
         detector_bundle = Bundle.open(
             find_bundle(detector or config.detector or self._relator.manifest.detector)
         )
-        self._detector = Detector(
-            detector_bundle,
-            options,
-            score_threshold=config.detect.score_threshold,
-            iou_threshold=config.detect.iou_threshold,
-            max_detections=config.detect.max_detections,
-        )
+        self._detector_path = detector_bundle.path
+        self._detector = self._make_detector(detector_bundle, options)
+        self._picture_detector = self._detector if self._workers == 1 else None
+        self._making = threading.Lock()
         self.thresholds = config.events.thresholds(
             self._relator.predicates, self._relator.manifest.events
         )
@@ -151,13 +153,19 @@ class Engine:
         """Release the sessions; the engine can't be used afterwards."""
         self._detector.close()
         self._relator.close()
+        if self._picture_detector is not None:
+            self._picture_detector.close()
 
     def describe(self) -> dict[str, Any]:
-        """What really runs: bundles, providers, threads, precision, and the predicates reported."""
+        """What really runs: bundles, providers, precision, threads, and the predicates reported.
+
+        ``workers`` frames of a stream are in work at once, each on one thread of the sessions.
+        """
         return {
             "bundle": self.run_info.bundle,
             "detector": self.run_info.detector,
             "config_hash": self.run_info.config_hash,
+            "workers": self._workers,
             "sessions": {
                 "detector": dataclasses.asdict(self._detector.describe()),
                 "relations": dataclasses.asdict(self._relator.describe()),
@@ -178,8 +186,21 @@ class Engine:
             InputError: the array is not such a picture.
             ModelOutputError: a model gave non-finite values.
         """
-        detections = self._detector.detect(image)
+        detections = self._for_pictures().detect(image)
         return FrameResult(detections, self._relator.relate(detections))
+
+    def _make_detector(self, bundle: Bundle, options: SessionOptions) -> Detector:
+        return Detector(bundle, options, **self.config.detect.model_dump())
+
+    def _for_pictures(self) -> Detector:
+        """A detector that puts all threads to one picture; made when the first one is asked for."""
+        with self._making:
+            if self._picture_detector is None:
+                self._picture_detector = self._make_detector(
+                    Bundle.open(self._detector_path),
+                    SessionOptions(provider=self.config.provider, threads=self._threads),
+                )
+            return self._picture_detector
 
     def watch(self, source: str | Path | Source) -> Iterator[Event]:
         """Events of a stream, as they become known.
@@ -267,7 +288,7 @@ class Engine:
         )
 
     def _steps(self, stream: Source, segmenter: Segmenter) -> Generator[Step]:
-        """Decode and prepare, infer, then everything else: three threads, one order."""
+        """Decode and detect in the workers, everything else here; one order."""
         track, shots = self.config.track, self.config.shots
         tracker = Tracker(
             frame_rate=(stream.info.average_rate or USUAL_RATE) / self.config.source.stride,
@@ -275,24 +296,20 @@ class Engine:
         )
         cuts = ShotDetector(floor=shots.floor, ratio=shots.ratio) if shots.enabled else None
 
-        def prepared() -> Iterator[tuple[Frame, Prepared, bool]]:
+        def decoded() -> Iterator[tuple[Frame, bool]]:
             for frame in stream:
-                is_cut = cuts is not None and cuts.is_cut(frame.image, frame.time)
-                yield frame, self._detector.prepare(frame.image), is_cut
+                yield frame, cuts is not None and cuts.is_cut(frame.image, frame.time)
 
-        def inferred(
-            frames: Iterator[tuple[Frame, Prepared, bool]],
-        ) -> Iterator[tuple[Frame, Detections, bool]]:
-            for frame, ready, is_cut in frames:
-                yield frame, self._detector.finish(ready, self._detector.infer(ready)), is_cut
+        def detected(taken: tuple[Frame, bool]) -> tuple[Frame, bool, Detections]:
+            frame, is_cut = taken
+            return frame, is_cut, self._detector.detect(frame.image)
 
         with (
-            Prefetch(prepared(), depth=PREFETCH_FRAMES) as frames,
-            Prefetch(inferred(frames), depth=PREFETCH_FRAMES) as found,
-            # Left first, so that a source that waits for its next frame lets the threads end.
+            OrderedMap(detected, decoded(), workers=self._workers) as found,
+            # Left first, so that a source that waits for its next frame lets the workers end.
             contextlib.closing(stream),
         ):
-            for frame, detections, is_cut in found:
+            for frame, is_cut, detections in found:
                 ended: list[Event] = []
                 if is_cut:
                     tracker.reset()

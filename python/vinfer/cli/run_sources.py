@@ -241,7 +241,7 @@ def _description_line(engine: dict[str, Any]) -> str:
     session = engine["sessions"]["detector"]
     return (
         f"{engine['bundle']} with {engine['detector']} on {session['providers'][0]}, "
-        f"{counted(session['threads'], 'thread')}"
+        f"{counted(engine['workers'] * session['threads'], 'thread')}"
     )
 
 

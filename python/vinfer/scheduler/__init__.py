@@ -1,5 +1,5 @@
-"""When work is done: what runs ahead and what waits."""
+"""When work is done: what runs ahead, beside what, and in which order results come back."""
 
-from vinfer.scheduler.prefetch import Prefetch
+from vinfer.scheduler.ordered_map import OrderedMap
 
-__all__ = ["Prefetch"]
+__all__ = ["OrderedMap"]
