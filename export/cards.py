@@ -40,7 +40,7 @@ def yolox_card(name: str, file_name: str, sha256: str, size: tuple[int, int], li
 # {name}
 
 A YOLOX detector (Ge et al. 2021), imported from `{file_name}` (SHA-256 {sha256}) by
-`vinfer export yolox`; the graph is unchanged.
+`vinfer export NAME --model yolox`; the graph is unchanged.
 
 **Licence** of the weights: {licence}.
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import vinfer
 
 PACKAGE = Path(vinfer.__file__).parent

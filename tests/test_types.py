@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from vinfer import Detections, DTypeError, Event, Participant, Relations, ShapeError
 
 NAMES = ("person", "bicycle")

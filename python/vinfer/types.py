@@ -118,7 +118,7 @@ class Detections:
 
     def name(self, i: int) -> str:
         """Name of the class of object ``i``."""
-        return self.names[self.labels[i]]
+        return self.names[int(self.labels[i])]
 
     def to_dict(self) -> list[dict[str, Any]]:
         """JSON-ready records, one an object."""
@@ -244,7 +244,7 @@ class Relations:
 
     def name(self, i: int) -> str:
         """Name of the predicate of relation ``i``."""
-        return self.names[self.predicates[i]]
+        return self.names[int(self.predicates[i])]
 
     def to_dict(self) -> list[dict[str, Any]]:
         """JSON-ready records; ``subject`` and ``object`` are indices into the detections."""

@@ -313,3 +313,11 @@ def test_what_was_written_before_the_disk_was_full_stays_playable(tmp_path: Path
     times = [time for time, _ in decode(path)]
     assert len(times) >= 10
     assert times == [Fraction(i, 10) for i in range(len(times))]
+
+
+def test_a_disk_that_is_full_before_the_first_second_leaves_no_unplayable_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "out.mp4"
+    assert run_broken_off(path, limit=60_000) == 7
+    assert not path.exists()

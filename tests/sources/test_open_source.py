@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from videos import numbered, truncate, write_audio, write_video, write_without_frames
+from videos import numbered, write_audio, write_video, write_without_frames
 
 from vinfer.errors import (
     ConfigError,
@@ -56,8 +56,14 @@ def test_what_is_no_video_is_unsupported(tmp_path: Path, content: bytes, message
 
 def test_an_mp4_without_its_index_says_that_it_broke_off(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "whole.mp4", [numbered(i) for i in range(30)])
-    with pytest.raises(UnsupportedSourceError, match=r"index \(moov\).*broke off"):
-        open_source(truncate(whole, tmp_path / "part.mp4", 0.5))
+    content = whole.read_bytes()
+    index = content.rindex(b"moov") - 4
+    rest = len(content) - index
+    for cut in (index // 2, index, index + 40, index + rest // 3, index + rest * 2 // 3):
+        part = tmp_path / "part.mp4"
+        part.write_bytes(content[:cut])
+        with pytest.raises(UnsupportedSourceError, match=r"index \(moov\).*broke off"):
+            open_source(part)
 
 
 def test_audio_only(tmp_path: Path) -> None:

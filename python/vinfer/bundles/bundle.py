@@ -66,7 +66,10 @@ class Bundle:
                     "or .vinfer zip with the manifest at its top"
                 )
             text = contents.read(MANIFEST_NAME)
-            manifest = parse_manifest(text)
+            try:
+                manifest = parse_manifest(text)
+            except BundleSchemaError as exc:
+                raise BundleSchemaError(f"{path}: {exc}") from exc
             _check_listing(path, contents.sizes, manifest)
             files = {name: _verified(path, contents, manifest, name) for name in manifest.files}
         return cls(path, manifest, hashlib.sha256(text).hexdigest(), files)

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vinfer.errors import OutputError
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, for machines.")
 ]
@@ -29,14 +31,35 @@ def stderr() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
+def _write(text: str) -> None:
+    # Flushed here, as a full disk would else be noticed only while the interpreter ends.
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # the reader has seen enough, as `head` has: typer ends quietly
+    except OSError as exc:
+        raise OutputError(
+            f"can't write standard output: {exc.strerror or exc}; send it to where there is room"
+        ) from exc
+
+
 def print_json(document: Any) -> None:
-    """Write one JSON document to stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    """Write one JSON document to stdout.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    _write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_line(text: str) -> None:
-    """Write a line to stdout."""
-    sys.stdout.write(text + "\n")
+    """Write a line to stdout.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    _write(text + "\n")
 
 
 def counted(number: int, noun: str) -> str:
@@ -61,8 +84,7 @@ def print_table(
         numeric: how many columns at the right end hold numbers.
     """
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            sys.stdout.write("\t".join(row) + "\n")
+        _write("".join("\t".join(row) + "\n" for row in (columns, *rows)))
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for i, heading in enumerate(columns):

@@ -31,6 +31,7 @@ class Verdict:
 
     @property
     def can(self) -> bool:
+        """Nothing is in the way."""
         return not self.reason
 
 

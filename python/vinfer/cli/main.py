@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -74,7 +75,9 @@ def _explain(message: str, kind: str, code: int, as_json: bool) -> None:
     sys.stderr.write(f"vinfer: {message}\n")
     if as_json:
         error = {"kind": kind, "message": message, "exit_code": code}
-        sys.stdout.write(json.dumps({"error": error}) + "\n")
+        with contextlib.suppress(OSError):  # it may be stdout that can't be written
+            sys.stdout.write(json.dumps({"error": error}) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Folder for the results; files of an earlier run in it are replaced, others stay. "
+            help="Folder for the results; files of an earlier run in it are replaced, its database "
+            "is added to, others stay. "
             "Several sources get a folder each below it.",
         ),
     ] = Path("out"),
@@ -68,7 +69,7 @@ def run(
         typer.Option(
             "--predicates",
             "-p",
-            help="Report these only: ride,wear or one a -p.",
+            help="Report these only: ride,on or one a -p.",
             show_default="all of the bundle",
         ),
     ] = None,

@@ -49,6 +49,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
+        """By the kind of `error`."""
         if self.error is None:
             return exit_codes.OK
         if isinstance(self.error, VinferError | Interrupted):
@@ -56,6 +57,7 @@ class Result:
         return exit_codes.UNEXPECTED
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON-ready record, one of ``runs``."""
         record: dict[str, Any] = {"source": self.source, "exit_code": self.exit_code}
         if self.error is not None:
             record["error"] = {"kind": type(self.error).__name__, "message": str(self.error)}
@@ -132,11 +134,13 @@ def _run_source(
 ) -> Result:
     kept = _KeepSummary()
     files: dict[str, Path] = {}
+    before: dict[str, object] = {}
     error: BaseException | None = None
     try:
         with _open(source, engine.config.source, names) as stream:
             folder = output / _folder_name(stream.info.name) if several else output
             sinks, files = _sinks(folder, engine.config.outputs)
+            before = {kind: _version(path) for kind, path in files.items()}
             with (
                 StopBetweenFrames(stream.close) as stop,
                 RunReporter(stream.info, engine.config.source) as reporter,
@@ -153,9 +157,21 @@ def _run_source(
     except Exception as exc:  # the other sources still have to be run
         _logger.debug("the run of %s ended in", source, exc_info=True)
         error = exc
-    written = {kind: path for kind, path in files.items() if path.exists()}
+    # A run that ends early may not have come to a file that an earlier run left there.
+    written = {
+        kind: path for kind, path in files.items() if _version(path) not in (None, before.get(kind))
+    }
     shown = shown_url(source) if url_scheme(source) else source
     return Result(shown, kept.summary, written, error)
+
+
+def _version(path: Path) -> object:
+    """What changes when a file is written or replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _open(source: str, settings: SourceSettings, names: set[str]) -> Source:
@@ -275,7 +291,10 @@ def _note_result(result: Result) -> None:
             lost = ", ".join(f"{count} {reason}" for reason, count in summary.dropped.items())
             note(f"dropped: {lost}")
     if result.error is not None:
-        note(f"vinfer: {result.source}: {_message(result)}")
+        message = _message(result)
+        # Errors of a source name it already.
+        known = message.startswith(f"{result.source}: ")
+        note(f"vinfer: {message}" if known else f"vinfer: {result.source}: {message}")
 
 
 def _message(result: Result) -> str:

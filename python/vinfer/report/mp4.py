@@ -48,6 +48,7 @@ class _RecoverableFile:
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=0)
         self._whole = 0
+        self._head: int | None = None  # size of what precedes the first fragment
         self.failure: OSError | None = None
 
     def write(self, data: bytes) -> int:
@@ -70,8 +71,15 @@ class _RecoverableFile:
         return self._file.tell()
 
     def mark_whole(self) -> None:
-        """What is written so far ends with a whole fragment."""
+        """What is written so far ends with a whole fragment, or with the head before the first."""
         self._whole = self._file.tell()
+        if self._head is None:
+            self._head = self._whole
+
+    @property
+    def is_playable(self) -> bool:
+        """Nothing failed, or a whole fragment came before the failure."""
+        return self.failure is None or self._whole > (self._head or 0)
 
     def close(self) -> None:
         if self.failure is not None:
@@ -185,7 +193,7 @@ class Mp4Writer:
         )
 
     def close(self) -> None:
-        """Finish the file; without a single picture it is removed.
+        """Finish the file; without a single picture that can be played it is removed.
 
         Raises:
             OutputError: the rest can't be written; what was written before stays playable.
@@ -205,7 +213,7 @@ class Mp4Writer:
         except (OSError, av.FFmpegError) as exc:
             error = error or self._error(exc)
         self._file.close()
-        if empty and stat.S_ISREG(self._path.stat().st_mode):
+        if (empty or not self._file.is_playable) and stat.S_ISREG(self._path.stat().st_mode):
             self._path.unlink()
         if error is not None and not reported:
             raise error

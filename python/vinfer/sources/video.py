@@ -46,7 +46,12 @@ def open_file(path: Path, name: str, selection: Selection) -> VideoSource:
         container = av.open(f"file:{path}", options=_limits())
     except av.FFmpegError as exc:
         raise UnsupportedSourceError(_not_a_video(path, exc)) from exc
-    return VideoSource(container, str(path), name, selection)
+    try:
+        return VideoSource(container, str(path), name, selection)
+    except UnsupportedSourceError as exc:
+        if _index_is_cut(path):
+            raise UnsupportedSourceError(_without_index(path)) from exc
+        raise
 
 
 def open_url(url: str, name: str | None, selection: Selection, *, timeout: float) -> VideoSource:
@@ -258,14 +263,42 @@ def _not_a_video(path: Path, exc: av.FFmpegError) -> str:
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp":
-        return (
-            f"{path}: an MP4 without a usable index (moov), so no frame can be found; the "
-            "recording or download broke off, get the whole file"
-        )
+        return _without_index(path)
     return (
         f"{path}: this is not a video or image that can be read ({exc.strerror}); expected a file "
         "that FFmpeg decodes, such as MP4, MKV, AVI, WebM, JPEG or PNG"
     )
+
+
+def _without_index(path: Path) -> str:
+    return (
+        f"{path}: an MP4 without a usable index (moov), so no frame can be found; the "
+        "recording or download broke off, get the whole file"
+    )
+
+
+def _index_is_cut(path: Path) -> bool:
+    """An MP4 whose index begins and goes on past the end of the file.
+
+    FFmpeg reads what there is of it, and may then know of no stream, or of one without samples.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return False
+        start = 0
+        while start + 8 <= size:
+            file.seek(start)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4]), head[4:8]
+            if length == 1:  # the length follows, in 64 bits
+                length = int.from_bytes(head[8:])
+            if kind == b"moov":
+                return start + length > size
+            if length < 8:  # 0: up to the end of the file
+                return False
+            start += length
+    return False
 
 
 def _url_error(shown: str, exc: av.FFmpegError, timeout: float) -> SourceError:

@@ -19,6 +19,7 @@ _ADVICE = {
     errno.EROFS: "that file system is read-only: choose another output folder",
     errno.ENOENT: "its folder does not exist: create it first",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another path",
+    errno.EEXIST: "that is a file, expected a folder: choose another path",
     errno.EISDIR: "that is a folder: give a file name",
 }
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

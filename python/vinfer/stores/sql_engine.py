@@ -155,6 +155,10 @@ def _advice(url: sa.URL, reason: str) -> str:
         return f"{free}; free some space"
     if "unable to open database file" in reason:
         return "; expected a path in a folder that exists and may be written to"
+    if "disk I/O error" in reason:
+        return "; the disk may be failing, or a limit on the size of files be reached (ulimit -f)"
+    if "connection failed" in reason or "could not translate host name" in reason:
+        return "; check that the server runs, and host, port, user and password of the address"
     if "not a database" in reason:
         return "; expected a SQLite file that vinfer made, or a new path"
     return ""
