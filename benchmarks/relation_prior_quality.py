@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,14 @@ def reported_quality(bundle: Bundle, data: Path) -> dict[str, Any]:
     }
 
 
+def drawn_average_precision(score: np.ndarray, true: np.ndarray, drawn: np.ndarray) -> float | None:
+    return average_precision(score[drawn], true[drawn])
+
+
+def drawn_share(true: np.ndarray, drawn: np.ndarray) -> float:
+    return float(true[drawn].mean())
+
+
 @dataclasses.dataclass
 class Judged:
     """All relations of all pictures, with their verdicts."""
@@ -224,8 +233,13 @@ class Judged:
 
     def of(self, predicate: int) -> Judged:
         which = self.predicate == predicate
-        columns = (self.picture, self.predicate, self.score, self.true)
-        return Judged(*(column[which] for column in columns), self.num_pictures)
+        return Judged(
+            self.picture[which],
+            self.predicate[which],
+            self.score[which],
+            self.true[which],
+            self.num_pictures,
+        )
 
 
 def judged(relator: Relator, pictures: list[LabelledPicture], found: list[Detections]) -> Judged:
@@ -275,7 +289,7 @@ def coco_quality(
             row["AP_of_known_classes"] = average_precision(one.score, one.true)
             row["AP_interval"] = bootstrap_interval(
                 one.picture,
-                lambda drawn, one=one: average_precision(one.score[drawn], one.true[drawn]),
+                partial(drawn_average_precision, one.score, one.true),
             )
         if name in manifest.events:
             at = one.score >= np.float32(manifest.events[name].on)
@@ -289,7 +303,7 @@ def coco_quality(
                 "precision": right / number if number else None,
                 "wilson_interval": wilson_interval(right, number),
                 "picture_interval": bootstrap_interval(
-                    one.picture[at], lambda drawn, hit=one.true[at]: float(hit[drawn].mean())
+                    one.picture[at], partial(drawn_share, one.true[at])
                 )
                 if number
                 else None,
@@ -303,7 +317,10 @@ def coco_quality(
 def rgb_picture(path: Path) -> np.ndarray:
     import cv2
 
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise SystemExit(f"{path} can't be read")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def clip_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:

@@ -296,3 +296,42 @@ def test_events_only_restricts_and_refuses_unknown_names(bundles: Path, ride: Pa
     strict = vinfer.Config(**where, events={"predicates": {"ride": {"on": 0.999, "off": 0.9}}})  # type: ignore[arg-type]
     with Engine(config=strict) as engine:
         assert engine.run(ride).events == ()
+
+
+def test_infer_after_close_is_refused(engine: Engine) -> None:
+    engine.close()
+    with pytest.raises(vinfer.BackendError, match="closed"):
+        engine.infer(plain(RIDING))
+
+
+def test_infer_does_not_depend_on_the_working_folder(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bundles)
+    with Engine("tiny-relations.vinfer", detector="tiny-detector.vinfer") as engine:
+        monkeypatch.chdir(tmp_path)
+        assert len(engine.infer(plain(RIDING)).detections) == 2
+
+
+def test_a_bundle_that_was_replaced_is_refused(bundles: Path, tmp_path: Path) -> None:
+    detector = pack_detector(tmp_path, detector_graph())
+    config = vinfer.Config(threads=2)
+    with Engine(bundles / "tiny-relations.vinfer", detector=detector, config=config) as engine:
+        detector.write_bytes(
+            pack_detector(tmp_path / "other", detector_graph(), name="other").read_bytes()
+        )
+        with pytest.raises(vinfer.BundleIntegrityError, match="found another bundle"):
+            engine.infer(plain(RIDING))
+
+
+def test_an_interrupt_does_not_hide_that_a_file_is_incomplete(engine: Engine, ride: Path) -> None:
+    class FailsToClose(Recorder):
+        def close(self, summary: RunSummary) -> None:
+            raise vinfer.OutputError("no space left for the end of the file")
+
+    def interrupt(progress: vinfer.Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(vinfer.OutputError, match="no space left for the end") as raised:
+        engine.run(ride, FailsToClose(), on_progress=interrupt)
+    assert isinstance(raised.value.__cause__, KeyboardInterrupt)

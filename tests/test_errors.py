@@ -38,6 +38,14 @@ def test_built_in_bases(cls: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(cls, builtin)
 
 
+def test_a_package_that_is_there_and_can_not_be_loaded_is_told_apart() -> None:
+    absent = errors.MissingDependencyError.of("OpenCV", "video", ModuleNotFoundError("no cv2"))
+    assert str(absent) == "OpenCV is not installed; install it with: pip install 'vinfer[video]'"
+    broken = errors.MissingDependencyError.of("OpenCV", "video", ImportError("libxcb.so.1: no"))
+    assert "can't be loaded: libxcb.so.1: no" in str(broken)
+    assert "pip install opencv-python-headless" in str(broken)
+
+
 def test_exit_codes_by_kind() -> None:
     codes = {cls.__name__: cls.exit_code for cls in CLASSES}
     assert codes == {

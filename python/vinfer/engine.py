@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import vinfer
 from vinfer.backends import SessionOptions, usable_threads
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.config import Config, config_hash
+from vinfer.errors import BundleIntegrityError
 from vinfer.events.identity import event_order
 from vinfer.events.segments import Segmenter
 from vinfer.scheduler import OrderedMap
@@ -35,6 +37,8 @@ from vinfer.types import (
     StreamInfo,
     UInt8Array,
 )
+
+_logger = logging.getLogger(__name__)
 
 # Frames in work at once hold memory; more threads than this go into the inferences instead.
 MAX_WORKERS = 8
@@ -116,7 +120,8 @@ class Engine:
         detector_bundle = Bundle.open(
             find_bundle(detector or config.detector or self._relator.manifest.detector)
         )
-        self._detector_path = detector_bundle.path
+        # Its path and not itself: the graph's bytes are as large as the weights.
+        self._detector_source = detector_bundle.path.resolve(), detector_bundle.digest
         self._detector = self._make_detector(detector_bundle, options)
         self._picture_detector = self._detector if self._workers == 1 else None
         self._making = threading.Lock()
@@ -153,7 +158,9 @@ class Engine:
         """Release the sessions; the engine can't be used afterwards."""
         self._detector.close()
         self._relator.close()
-        if self._picture_detector is not None:
+        with self._making:
+            if self._picture_detector is None:
+                self._picture_detector = self._detector  # closed: `infer` says so from now on
             self._picture_detector.close()
 
     def describe(self) -> dict[str, Any]:
@@ -196,9 +203,15 @@ class Engine:
         """A detector that puts all threads to one picture; made when the first one is asked for."""
         with self._making:
             if self._picture_detector is None:
+                path, digest = self._detector_source
+                bundle = Bundle.open(path)
+                if bundle.digest != digest:
+                    raise BundleIntegrityError(
+                        f"{path}: found another bundle ({bundle.identity}) than the engine was "
+                        "made with; make a new Engine"
+                    )
                 self._picture_detector = self._make_detector(
-                    Bundle.open(self._detector_path),
-                    SessionOptions(provider=self.config.provider, threads=self._threads),
+                    bundle, SessionOptions(provider=self.config.provider, threads=self._threads)
                 )
             return self._picture_detector
 
@@ -405,5 +418,8 @@ class _Run:
                 sink.close(self.summary)
             except Exception as exc:
                 failures.append(exc)
-        if value is None and failures:
-            raise failures[0]
+        for failure in failures:
+            _logger.error("closing a sink failed: %s", failure)
+        # An interrupt must not hide that files are incomplete; an error that ended the run says it.
+        if failures and not isinstance(value, Exception):
+            raise failures[0] from value

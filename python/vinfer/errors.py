@@ -19,11 +19,13 @@
     │   └── ModelOutputError      non-finite values or unexpected shapes came out
     ├── OutputError           a result can't be written (disk full, no permission)
     ├── TrainingError         training can't start or diverged
-    └── MissingDependencyError  an optional package is not installed (also an ImportError)
+    └── MissingDependencyError  an optional package is missing or broken (also an ImportError)
 
 Each message says what was found, what was expected and what to do. `exit_code` is what the
 command line ends with for that kind.
 """
+
+from __future__ import annotations
 
 
 class VinferError(Exception):
@@ -121,6 +123,27 @@ class TrainingError(VinferError):
 
 
 class MissingDependencyError(VinferError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed and not installed, or can't be loaded."""
 
     exit_code = 6
+
+    @classmethod
+    def of(cls, package: str, extra: str, cause: ImportError) -> MissingDependencyError:
+        """The error for a failed import.
+
+        Args:
+            package: its name as people say it.
+            extra: the extra of vinfer that installs it.
+            cause: what the import raised. Anything but "no such module" means that the package is
+                there and a library of the system is not; of those used here that is OpenCV, whose
+                usual build needs the libraries of a desktop.
+        """
+        if isinstance(cause, ModuleNotFoundError):
+            return cls(
+                f"{package} is not installed; install it with: pip install 'vinfer[{extra}]'"
+            )
+        return cls(
+            f"{package} is installed and can't be loaded: {cause}. On a machine without a desktop "
+            "OpenCV needs its headless build: pip uninstall -y opencv-python; "
+            "pip install opencv-python-headless"
+        )

@@ -293,12 +293,12 @@ def _checked_boxes(boxes: Float32Array) -> npt.NDArray[np.float64]:
 def letterbox(
     image: UInt8Array,
     size: int | tuple[int, int],
-    *,
     mode: Literal["pad", "stretch"] = "pad",
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
     pad_value: float = 114.0,
     layout: Literal["chw", "hwc"] = "chw",
+    *,
     align: Literal["center", "top_left"] = "center",
     swap_channels: bool = False,
 ) -> tuple[Float32Array, LetterboxTransform]:

@@ -175,9 +175,7 @@ class Detections:
         try:
             import supervision
         except ImportError as exc:
-            raise MissingDependencyError(
-                "supervision is not installed; install it with: pip install 'vinfer[video]'"
-            ) from exc
+            raise MissingDependencyError.of("supervision", "video", exc) from exc
         return supervision.Detections(
             xyxy=self.boxes,
             confidence=self.scores,

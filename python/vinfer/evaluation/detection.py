@@ -166,10 +166,7 @@ def _read_image(path: Path) -> UInt8Array:
     try:
         import cv2
     except ImportError as exc:
-        raise MissingDependencyError(
-            "OpenCV is not installed, and reading pictures needs it; "
-            "install it with: pip install 'vinfer[video]'"
-        ) from exc
+        raise MissingDependencyError.of("OpenCV", "video", exc) from exc
     if not path.is_file():
         raise SourceNotFoundError(f"{path}: no such picture, named in the annotations")
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -81,10 +81,13 @@ class EventScores:
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean; a side without a value counts as 0, None when both have none."""
+        """Harmonic mean; None where a side has no value and the other is not 0.
+
+        Labels that call several predicates right can make a predicate found without one predicted.
+        """
         precision, recall = self.precision, self.recall
-        if precision is None and recall is None:
-            return None
+        if precision is None or recall is None:
+            return 0.0 if 0 in (precision, recall) else None
         if not precision or not recall:
             return 0.0
         return 2 * precision * recall / (precision + recall)

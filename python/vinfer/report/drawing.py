@@ -36,9 +36,7 @@ def opencv() -> ModuleType:
     try:
         import cv2
     except ImportError as exc:
-        raise MissingDependencyError(
-            "OpenCV is not installed; install it with: pip install 'vinfer[video]'"
-        ) from exc
+        raise MissingDependencyError.of("OpenCV", "video", exc) from exc
     module: ModuleType = cv2
     return module
 

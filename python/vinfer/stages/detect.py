@@ -11,7 +11,7 @@ import numpy as np
 from vinfer.backends import SessionInfo, SessionOptions, load
 from vinfer.bundles import Bundle
 from vinfer.bundles.manifest import DetectionManifest, Nms
-from vinfer.errors import BundleSchemaError, ConfigError
+from vinfer.errors import BundleSchemaError, ConfigError, ModelOutputError
 from vinfer.ops import LetterboxTransform
 from vinfer.stages.decode import Outputs, make_decoder
 from vinfer.stages.nms import above_threshold, suppress
@@ -73,6 +73,7 @@ class Detector:
                 f"{bundle.identity}: found inputs {[spec.name for spec in manifest.inputs]}, "
                 "expected one, the picture"
             )
+        self._identity = bundle.identity
         self._manifest = manifest
         self._nms = _merged(manifest.nms, score_threshold, iou_threshold, max_detections)
         self._decode = make_decoder(manifest)
@@ -124,7 +125,10 @@ class Detector:
 
     def finish(self, prepared: Prepared, raw: Outputs) -> Detections:
         """Decode, threshold, map back to the picture, suppress. Errors as for `detect`."""
-        boxes, scores = self._decode(raw)
+        try:
+            boxes, scores = self._decode(raw)
+        except ModelOutputError as exc:
+            raise ModelOutputError(f"{self._identity}, {exc}") from exc
         found = above_threshold(boxes, scores, self._nms.score_threshold)
         # Suppression after clipping: what counts is the overlap that can be seen.
         found = dataclasses.replace(found, boxes=prepared.transform.to_source(found.boxes))

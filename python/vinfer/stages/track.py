@@ -62,10 +62,7 @@ class Tracker:
             import supervision
             from trackers import ByteTrackTracker
         except ImportError as exc:
-            raise MissingDependencyError(
-                "the package trackers, which follows objects from frame to frame, is not "
-                "installed; install it with: pip install 'vinfer[video]'"
-            ) from exc
+            raise MissingDependencyError.of("the package trackers", "video", exc) from exc
         self._supervision = supervision
         self._tracker_class = ByteTrackTracker
         self._settings: dict[str, Any] = {
