@@ -1,4 +1,4 @@
-"""A camera for tests: RTSP 1.0 on loopback, H.264 over TCP (interleaved) or UDP, its faults on cue."""
+"""A camera for tests: RTSP 1.0 on loopback, H.264 over TCP or UDP, its faults on cue."""
 
 from __future__ import annotations
 
