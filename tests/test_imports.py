@@ -15,6 +15,7 @@ PACKAGE = Path(vinfer.__file__).parent
 LAYERS = [
     {"cli"},
     {"engine"},
+    {"delivery"},
     {"report", "config"},
     {"sources", "scheduler", "stages", "events", "stores"},
     {"bundles", "backends"},

@@ -33,6 +33,8 @@ CLIP_SHA256 = "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5"
 DETECTOR = "ssd-mobilenet-v2-coco"
 TORCH = "torch==2.13.0"
 TELL_EVERY_SECONDS = 5
+# First words of the lines of pip, apt-get and vinfer that say what is being done.
+TELLING = {"Collecting", "Installing", "Building", "Get:", "Unpacking", "Setting", "downloading"}
 
 HEADLESS_OPENCV = "opencv-python-headless"
 PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check")
@@ -71,7 +73,7 @@ def run(*command: str | Path, hint: str, env: dict[str, str] | None = None) -> N
     told = time.monotonic()
     for line in process.stdout:
         lines.append(line)
-        if time.monotonic() - told > TELL_EVERY_SECONDS and line.strip():
+        if time.monotonic() - told > TELL_EVERY_SECONDS and line.split(" ")[0] in TELLING:
             told = time.monotonic()
             sys.stdout.write(f"\n      {line.strip()[:90]} ... ")
             sys.stdout.flush()

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from vinfer import ops
     from vinfer.bundles.bundle import Bundle
     from vinfer.config import Config, load_config
-    from vinfer.engine import Engine, Progress
+    from vinfer.delivery import Progress
+    from vinfer.engine import Engine
     from vinfer.report.annotate import AnnotatedVideo
     from vinfer.report.html import HtmlReport
     from vinfer.sources import open_source
@@ -65,7 +66,7 @@ _LAZY = {
     "Engine": "vinfer.engine",
     "EventsJsonl": "vinfer.stores.jsonl",
     "HtmlReport": "vinfer.report.html",
-    "Progress": "vinfer.engine",
+    "Progress": "vinfer.delivery",
     "SqlStore": "vinfer.stores.sql",
     "VidvrdJson": "vinfer.stores.vidvrd",
     "load_config": "vinfer.config",

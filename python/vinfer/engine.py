@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +15,8 @@ import vinfer
 from vinfer.backends import SessionOptions, usable_threads
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.config import Config, config_hash
+from vinfer.delivery import Delivery, Progress, Step
 from vinfer.errors import BundleIntegrityError
-from vinfer.events.identity import event_order
 from vinfer.events.segments import Segmenter
 from vinfer.scheduler import OrderedMap
 from vinfer.sources import Source, open_source
@@ -38,45 +35,11 @@ from vinfer.types import (
     UInt8Array,
 )
 
-_logger = logging.getLogger(__name__)
-
 # Frames in work at once hold memory; more threads than this go into the inferences instead.
 MAX_WORKERS = 8
 
 # For streams that state no rate: the motion model's unit only, times are always the stream's own.
 USUAL_RATE = Fraction(25)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        info: the stream.
-        num_frames: frames processed.
-        stream_time: stream time of the last one, seconds.
-        frames_per_second: mean rate since the run began.
-        num_events: events announced.
-    """
-
-    info: StreamInfo
-    num_frames: int
-    stream_time: Fraction
-    frames_per_second: float
-    num_events: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One frame, what was found in it, and the events that became known with it.
-
-    ``ended`` are events that a shot cut before this frame ended; ``events`` came with the frame.
-    """
-
-    frame: Frame
-    result: FrameResult
-    ended: list[Event]
-    events: list[Event]
 
 
 class Engine:
@@ -267,7 +230,7 @@ class Engine:
             OutputError: a sink can't be written; the others were finished.
         """
         with self._opened(source) as stream:
-            run = _Run(stream, self._segmenter(stream.info), sinks, on_progress)
+            run = Delivery(stream, self._segmenter(stream.info), sinks, on_progress)
             with run, contextlib.closing(self._steps(stream, run.segmenter)) as steps:
                 run.open(self.run_info)
                 for step in steps:
@@ -331,95 +294,3 @@ class Engine:
                 relations = self._relator.relate(tracked)
                 events = segmenter.push(frame.time, frame.index, tracked, relations)
                 yield Step(frame, FrameResult(tracked, relations, is_cut), ended, events)
-
-
-class _Run:
-    """Feeds sinks and keeps count; on exit, however it comes, events and sinks are closed."""
-
-    def __init__(
-        self,
-        stream: Source,
-        segmenter: Segmenter,
-        sinks: tuple[Sink, ...],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.stream = stream
-        self.segmenter = segmenter
-        self.sinks = sinks
-        self.on_progress = on_progress
-        self.opened: list[Sink] = []
-        self.complete = False
-        self.num_frames = 0
-        self.num_events = 0
-        self.stream_time = Fraction(0)
-        self.final: list[Event] = []
-        self.began = time.perf_counter()
-
-    def open(self, run_info: RunInfo) -> None:
-        for sink in self.sinks:
-            sink.open(self.stream.info, run_info)
-            self.opened.append(sink)
-
-    def push(self, step: Step) -> None:
-        self._emit(step.ended)
-        for sink in self.sinks:
-            sink.frame(step.frame, step.result)
-        self._emit(step.events)
-        self.num_frames += 1
-        self.stream_time = step.frame.time
-        if self.on_progress is not None:
-            rate = self.num_frames / max(time.perf_counter() - self.began, 1e-9)
-            self.on_progress(
-                Progress(self.stream.info, self.num_frames, self.stream_time, rate, self.num_events)
-            )
-
-    def _emit(self, events: list[Event]) -> None:
-        for event in events:
-            self.num_events += event.type == "open"
-            if event.type == "close":
-                self.final.append(event)
-        for sink in self.opened:
-            for event in events:
-                sink.event(event)
-
-    def _summary(self) -> RunSummary:
-        return RunSummary(
-            stream=self.stream.info,
-            num_frames=self.num_frames,
-            stream_seconds=self.stream_time,
-            wall_seconds=time.perf_counter() - self.began,
-            events=tuple(sorted(self.final, key=event_order)),
-            dropped=dict(Counter(self.stream.dropped) + Counter(self.segmenter.dropped)),
-            complete=self.complete,
-        )
-
-    def __enter__(self) -> _Run:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        failures: list[Exception] = []
-        finals = self.segmenter.finish()
-        self.final.extend(event for event in finals if event.type == "close")
-        for sink in self.opened:
-            try:
-                for event in finals:
-                    sink.event(event)
-            except Exception as exc:  # the other sinks still have to be finished
-                failures.append(exc)
-                self.complete = False
-        self.summary = self._summary()
-        for sink in self.opened:
-            try:
-                sink.close(self.summary)
-            except Exception as exc:
-                failures.append(exc)
-        for failure in failures:
-            _logger.error("closing a sink failed: %s", failure)
-        # An interrupt must not hide that files are incomplete; an error that ended the run says it.
-        if failures and not isinstance(value, Exception):
-            raise failures[0] from value

@@ -205,7 +205,14 @@ def test_files_of_an_earlier_run_are_not_taken_for_this_ones(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("option", [(), ("--json",)])
-def test_standard_output_on_a_full_disk(environment: None, option: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_on_a_full_disk(
+    environment: None,
+    option: tuple[str, ...],
+    unbuffered: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = [sys.executable, "-m", "vinfer.cli.main", "inspect", "tiny-relations", *option]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

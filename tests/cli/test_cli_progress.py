@@ -9,7 +9,7 @@ import pytest
 from vinfer.cli import progress
 from vinfer.cli.progress import RunReporter, clock, counting, expected_frames
 from vinfer.config import SourceSettings
-from vinfer.engine import Progress
+from vinfer.delivery import Progress
 from vinfer.types import StreamInfo
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from real_parts import missing
 from report_scenes import PREDICATES, RUN, event, play, stream, summary
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -53,7 +54,7 @@ def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip("Chromium is not installed")
+        missing("Chromium is not installed")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

@@ -11,6 +11,7 @@ import socketserver
 import struct
 import threading
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -38,46 +39,59 @@ class Clip:
 
     Attributes:
         pictures: NAL units of each picture.
-        rate: pictures a second.
+        times: when each was taken, seconds, from 0 on.
+        parameter_sets: NAL units that a decoder must know before the first picture.
     """
 
     pictures: list[list[bytes]]
-    rate: int
-
-    def parameter_sets(self) -> list[bytes]:
-        """What a decoder must know before the first picture, for the description."""
-        return [unit for unit in self.pictures[0] if unit[0] & 31 in (_SPS, _PPS)]
+    times: list[Fraction]
+    parameter_sets: list[bytes]
 
 
 def encode(
-    folder: Path, pictures: Iterable[UInt8Array], *, rate: int = 25, pix_fmt: str = "yuv420p"
+    folder: Path,
+    pictures: Iterable[UInt8Array],
+    *,
+    rate: int = 25,
+    times: list[Fraction] | None = None,
+    pix_fmt: str = "yuv420p",
 ) -> Clip:
-    """Encode pictures as cameras do: without B-frames, every NAL unit fits into a packet."""
+    """Encode pictures as cameras do: without B-frames, every NAL unit fits into a packet.
+
+    Args:
+        folder: where to put a file.
+        pictures: uint8 ``[H, W, 3]``, all of one size.
+        rate: nominal pictures a second.
+        times: when each was taken, seconds, from 0 on; ``i / rate`` where left out.
+        pix_fmt: as FFmpeg names it.
+    """
     options = {"tune": "zerolatency", "crf": "10", "x264-params": "slice-max-size=1200"}
     path = write_video(
         folder / "camera.h264", pictures, rate=rate, pix_fmt=pix_fmt, options=options
     )
     with av.open(str(path)) as container:
-        units = [_START_CODE.split(bytes(packet))[1:] for packet in container.demux(video=0)]
-    return Clip([picture for picture in units if picture], rate)
+        packets = [bytes(packet) for packet in container.demux(video=0)]
+    units = [_START_CODE.split(packet)[1:] for packet in packets if packet]
+    parameter_sets = [unit for unit in units[0] if unit[0] & 31 in (_SPS, _PPS)]
+    return Clip(units, times or [Fraction(i, rate) for i in range(len(units))], parameter_sets)
 
 
 class Camera:
-    """Sends its clip at once to each client; what then happens waits for `fail`.
+    """Sends its clip to each client, as fast as it goes; its fault then waits for `fail`.
 
     Args:
         clip: what it films.
-        fault: what it does after the clip, once `fail` was called: close the connection in good
-            order, reset it, send RTCP BYE, or nothing at all ("stall").
+        fault: what it does after the clip: send nothing any more ("stall") or, once `fail` was
+            called, close the connection in good order, reset it, or say good-bye (RTCP BYE).
         stated_seconds: the length that it states, as for a recording; None for a live stream.
+        begins_at: time of the first picture on the clock that it states, seconds.
         password_needed: whether it wants `USER` and `PASSWORD`.
         audio: whether there is a sound track too, which goes on when the pictures stall.
         transports: what it can do.
-        first: how many pictures come before `fail`; None for all.
 
     Attributes:
-        requests: first lines of what the clients asked, in order.
-        transports_used: what was agreed on.
+        requests: methods that the clients asked for, in order.
+        agreed: transports that were agreed on, one for each track.
     """
 
     def __init__(
@@ -86,6 +100,7 @@ class Camera:
         *,
         fault: Fault = "close",
         stated_seconds: float | None = None,
+        begins_at: float = 0,
         password_needed: bool = False,
         audio: bool = False,
         transports: tuple[str, ...] = ("tcp", "udp"),
@@ -93,10 +108,12 @@ class Camera:
         self.clip = clip
         self.fault = fault
         self.stated_seconds = stated_seconds
+        self.begins_at = begins_at
         self.password_needed = password_needed
         self.audio = audio
         self.transports = transports
         self.requests: list[str] = []
+        self.agreed: list[str] = []
         self.failing = threading.Event()
         self.leaving = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Connection)
@@ -146,11 +163,12 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.camera = cast(_Server, self.server).camera
+        self.tracks: set[int] = set()
         self.udp: dict[int, tuple[socket.socket, tuple[str, int]]] = {}
         with contextlib.ExitStack() as self.sockets, contextlib.suppress(OSError):
             while (request := self._next_request()) is not None:
                 method, target, headers = request
-                self.camera.requests.append(f"{method} {target}")
+                self.camera.requests.append(method)
                 self._answer(method, target, headers)
                 if method == "TEARDOWN":
                     return
@@ -190,16 +208,14 @@ class _Connection(socketserver.StreamRequestHandler):
             else:
                 fields["Transport"] = transport
         elif method == "PLAY":
-            fields["Range"] = "npt=0.000-"
+            fields["Range"] = f"npt={self.camera.begins_at:.3f}-"
         lines = [f"RTSP/1.0 {status}", f"CSeq: {headers['cseq']}"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         lines += [f"Content-Length: {len(body)}", "", body]
         self.wfile.write("\r\n".join(lines).encode())
 
     def _description(self) -> str:
-        sets = ",".join(
-            base64.b64encode(unit).decode() for unit in self.camera.clip.parameter_sets()
-        )
+        sets = ",".join(base64.b64encode(s).decode() for s in self.camera.clip.parameter_sets)
         stated = self.camera.stated_seconds
         lines = [
             "v=0",
@@ -221,6 +237,8 @@ class _Connection(socketserver.StreamRequestHandler):
         kind = "tcp" if "TCP" in wanted else "udp"
         if kind not in self.camera.transports:
             return None
+        self.camera.agreed.append(kind)
+        self.tracks.add(track)
         if kind == "tcp":
             return f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
         ports = [int(port) for port in wanted.partition("client_port=")[2].split("-")]
@@ -245,15 +263,17 @@ class _Connection(socketserver.StreamRequestHandler):
         clip = self.camera.clip
         # Sequence numbers and timestamps both overflow within the clip.
         sequence, start = 0xFFF0, 2**32 - CLOCK // 2
-        for i, units in enumerate(clip.pictures):
-            stamp = (start + i * CLOCK // clip.rate) % 2**32
+        for units, time in zip(clip.pictures, clip.times, strict=True):
+            stamp = (start + int(time * CLOCK)) % 2**32
             for unit in units:
                 kind = 96 | 128 * (unit is units[-1])
                 header = struct.pack(">BBHII", 0x80, kind, sequence % 2**16, stamp, 1)
                 self._send(2 * _VIDEO, header + unit)
                 sequence += 1
-        if self.camera.audio:
+        if _AUDIO in self.tracks:
             self._send_silence()
+        if self.camera.fault == "stall":
+            return True
         if not self.camera.failing.wait(PATIENCE):
             return False
         if self.camera.fault == "bye":

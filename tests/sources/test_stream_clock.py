@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from fractions import Fraction
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,18 @@ def test_a_missing_timestamp_in_the_middle_is_bridged() -> None:
     clock = StreamClock(Fraction(1, 10))
     times = [clock.time(t) for t in (Fraction(0), Fraction(1, 10), None, Fraction(3, 10))]
     assert times == [0, Fraction(1, 10), Fraction(1, 5), Fraction(3, 10)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [(Fraction(1, 10), Fraction(1, 10)), (Fraction(4, 5), Fraction(4, 5)), (100, Fraction(1, 25))],
+)
+def test_a_clock_that_is_first_read_at_the_second_frame(
+    stated: Fraction | int, expected: Fraction
+) -> None:
+    clock = StreamClock(Fraction(1, 25))
+    times = [clock.time(t) for t in (None, Fraction(stated), Fraction(stated) + Fraction(1, 3))]
+    assert times == [0, expected, expected + Fraction(1, 3)]
 
 
 def test_equal_and_smaller_timestamps_are_refused_and_do_not_move_the_clock() -> None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from real_parts import missing
 
 from vinfer.stores.base import RunInfo
 from vinfer.types import Event, Participant, RunSummary, StreamInfo
@@ -68,7 +69,7 @@ def _postgres_folder() -> Path:
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name)
     )
     if not folders:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        missing("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     return folders[-1]
 
 
@@ -80,7 +81,7 @@ def postgresql() -> Iterator[str]:
     # PostgreSQL refuses to run as root.
     if os.geteuid() == 0:
         if shutil.which("runuser") is None:
-            pytest.skip("PostgreSQL does not run as root and there is no runuser")
+            missing("PostgreSQL does not run as root and there is no runuser")
         as_server = ["runuser", "-u", "postgres", "--"]
     # Not pytest's folder: that is closed to other users, and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="vinfer-pg-"))

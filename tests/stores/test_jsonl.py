@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -270,13 +271,18 @@ def test_full_disk_is_named_with_its_free_space(
     sink.close(summary)
 
 
-@pytest.fixture
-def file_limit() -> Iterator[int]:
-    """No file of this process grows beyond this many bytes."""
+FILE_LIMIT = 1500
+
+
+@contextlib.contextmanager
+def limited_files() -> Iterator[None]:
+    """No file of this process grows beyond `FILE_LIMIT` bytes: not the test's own log either."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
-    yield 1500
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_line_that_fits_only_partly_is_taken_back(
@@ -285,16 +291,16 @@ def test_line_that_fits_only_partly_is_taken_back(
     stream: StreamInfo,
     run: RunInfo,
     summary: RunSummary,
-    file_limit: int,
 ) -> None:
     path = tmp_path / "events.jsonl"
     line = len(json.dumps(event_to_record(make_event()), separators=(",", ":"))) + 1
-    assert file_limit % line, "the limit must fall within a line"
+    assert FILE_LIMIT % line, "the limit must fall within a line"
     sink = EventsJsonl(path)
     sink.open(stream, run)
-    for _ in range(file_limit // line):
-        sink.event(make_event())
-    with pytest.raises(OutputError, match="may not write files that large"):
-        sink.event(make_event())
-    sink.close(summary)
-    assert len(read_events(path)) == file_limit // line
+    with limited_files():
+        for _ in range(FILE_LIMIT // line):
+            sink.event(make_event())
+        with pytest.raises(OutputError, match="may not write files that large"):
+            sink.event(make_event())
+        sink.close(summary)
+    assert len(read_events(path)) == FILE_LIMIT // line

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +41,10 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         raise  # the reader has seen enough, as `head` has: typer ends quietly
     except OSError as exc:
+        # What is left in the buffer would fail again when the interpreter ends, with a code of its
+        # own (120) in place of ours.
+        with contextlib.suppress(OSError), Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
         raise OutputError(
             f"can't write standard output: {exc.strerror or exc}; send it to where there is room"
         ) from exc

@@ -23,7 +23,7 @@ from vinfer.cli.console import counted, note, stderr
 
 if TYPE_CHECKING:
     from vinfer.config import SourceSettings
-    from vinfer.engine import Progress as RunProgress
+    from vinfer.delivery import Progress as RunProgress
     from vinfer.types import StreamInfo
 
 _SECONDS_BETWEEN_LINES = 5.0

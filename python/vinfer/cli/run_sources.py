@@ -14,8 +14,8 @@ from vinfer.cli.console import counted, note, print_line, print_table
 from vinfer.cli.interrupt import Interrupted, StopBetweenFrames
 from vinfer.cli.progress import RunReporter, clock
 from vinfer.config import Config, OutputSettings, SourceSettings
+from vinfer.delivery import Progress as RunProgress
 from vinfer.engine import Engine
-from vinfer.engine import Progress as RunProgress
 from vinfer.errors import VinferError
 from vinfer.sources import Source, open_source
 from vinfer.sources.address import shown_url, url_scheme

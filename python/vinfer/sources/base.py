@@ -12,7 +12,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
-from vinfer.errors import ConfigError
+from vinfer.errors import ConfigError, SourceError
 from vinfer.types import Frame, StreamInfo, UInt8Array
 
 # JPEG and WebP end at this size; beyond it one frame alone takes up to 0.8 GB.
@@ -128,6 +128,11 @@ class Source(abc.ABC):
                 if self._stopped:
                     raise StopIteration
                 return next(self._frames)
+        except SourceError:
+            # Stopped while it waited for a frame that did not come: no failure of the stream.
+            if self._stopped:
+                raise StopIteration from None
+            raise
         finally:
             # close() leaves freeing to the thread that is decoding.
             if self._stopped:

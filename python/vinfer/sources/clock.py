@@ -17,7 +17,7 @@ class StreamClock:
 
     def __init__(self, frame_duration: Fraction) -> None:
         self._frame_duration = frame_duration
-        self._origin = Fraction(0)
+        self._origin: Fraction | None = None
         self._last: Fraction | None = None
 
     def time(self, presentation: Fraction | None) -> Fraction | None:
@@ -30,16 +30,21 @@ class StreamClock:
         Returns:
             Seconds since the first frame, or None for a frame that must be dropped because its
             time does not increase. A step back of more than a second is taken as a restart of the
-            stream's clock, and time goes on from the frame before.
+            stream's clock, and time goes on from the frame before. So it does where the first
+            frames state no time and the next one states one more than a second away from theirs.
         """
         if self._last is None:
-            self._origin = Fraction(0) if presentation is None else presentation
+            self._origin = presentation
             self._last = Fraction(0)
             return self._last
         following = self._last + self._frame_duration
         if presentation is None:
             self._last = following
             return following
+        if self._origin is None:
+            # FFmpeg loses the first time of a network camera, whose clock may begin anywhere.
+            near = abs(presentation - following) <= DISCONTINUITY
+            self._origin = Fraction(0) if near else presentation - following
         time = presentation - self._origin
         if time < self._last - DISCONTINUITY:
             self._origin = presentation - following

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from vinfer.errors import (
 from vinfer.sources import address
 from vinfer.sources.base import MAX_SIDE, Picture, Selection, Source
 from vinfer.sources.clock import StreamClock
-from vinfer.sources.completeness import StatedEnd
+from vinfer.sources.completeness import StatedEnd, index_is_cut
 from vinfer.sources.upright import RgbConverter, frame_orientation, upright
 from vinfer.types import StreamInfo, UInt8Array
 
@@ -49,7 +51,7 @@ def open_file(path: Path, name: str, selection: Selection) -> VideoSource:
     try:
         return VideoSource(container, str(path), name, selection)
     except UnsupportedSourceError as exc:
-        if _index_is_cut(path):
+        if index_is_cut(path):
             raise UnsupportedSourceError(_without_index(path)) from exc
         raise
 
@@ -64,13 +66,15 @@ def open_url(url: str, name: str | None, selection: Selection, *, timeout: float
     """
     shown = address.shown_url(url)
     # TCP first: over UDP a busy network loses packets, and with them pictures.
-    transport = {"rtsp_flags": "prefer_tcp"} if url.lower().startswith("rtsp") else {}
+    # Only video: a sound track that goes on would hide that the pictures stall.
+    rtsp = {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"}
+    options = _limits() | (rtsp if url.lower().startswith("rtsp") else {})
     try:
-        container = av.open(url, options=_limits() | transport, timeout=(timeout, timeout))
+        container = av.open(url, options=options, timeout=(timeout, timeout))
     except av.FFmpegError as exc:
         error = _url_error(shown, exc, timeout)
     else:
-        return VideoSource(container, shown, name or shown, selection)
+        return VideoSource(container, shown, name or shown, selection, timeout)
     # Not chained: the cause's own message holds the whole URL.
     raise error
 
@@ -102,7 +106,7 @@ def open_camera(device: str, name: str, selection: Selection, *, timeout: float)
             f"{device}: the camera can't be opened ({exc.strerror}); is it in use, and is this "
             "user in the group video?"
         ) from exc
-    return VideoSource(container, device, name, selection)
+    return VideoSource(container, device, name, selection, timeout)
 
 
 class VideoSource(Source):
@@ -113,9 +117,11 @@ class VideoSource(Source):
         shown: what was opened, free of credentials.
         name: name of the stream.
         selection: which frames to deliver.
+        timeout: seconds that the container waits for a packet; None where none has to come.
 
     Raises:
         UnsupportedSourceError: no video stream, no frame, a picture too large, an unknown codec.
+        SourceError: a live stream gives no picture.
     """
 
     def __init__(
@@ -124,9 +130,11 @@ class VideoSource(Source):
         shown: str,
         name: str,
         selection: Selection,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(selection)
         self._container = container
+        self._timeout = math.inf if timeout is None else timeout
         try:
             self._open(shown, name)
         except BaseException:
@@ -150,17 +158,22 @@ class VideoSource(Source):
         self._end = StatedEnd.of(self._container, stream)
         self._clock = StreamClock(1 / (rate or DEFAULT_RATE))
         self._converter = RgbConverter()
-        decoded = self._decode()
+        self._decoder = self._decode()
         try:
-            first = next(decoded, None)
+            first = next(self._decoder, None)
         except TruncatedSourceError:
             first = None
+        if first is None and self._end.live:
+            raise SourceError(
+                f"{shown}: there is an answer but no picture comes; check the camera and, for a "
+                "network camera, that no firewall holds its packets back"
+            )
         if first is None:
             states = f" (it states {stream.frames})" if stream.frames else ""
             raise UnsupportedSourceError(
                 f"{shown}: no frames can be decoded{states}; expected a video with at least one"
             )
-        self._decoded = itertools.chain([first], decoded)
+        self._decoded = itertools.chain([first], self._decoder)
         turned = frame_orientation(first) >= 5
         width, height = (first.height, first.width) if turned else (first.width, first.height)
         self.info = StreamInfo(
@@ -173,18 +186,24 @@ class VideoSource(Source):
             num_frames=stream.frames or None,
         )
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame]:
         """Frames in presentation order; raises TruncatedSourceError after the last good one."""
         broken: str | None = None
         packets: Iterator[av.Packet[Any]] = self._container.demux(self._end.streams)
+        silence = f"nothing came for {self._timeout:g} s"
         while True:
+            asked = time.monotonic()
             try:
                 packet = next(packets, None)
+            except av.error.ExitError:
+                broken = silence
+                break
             except av.FFmpegError as exc:
                 broken = exc.strerror or type(exc).__name__
                 break
             if packet is None:
                 break
+            waited = time.monotonic() - asked
             self._end.see(packet)
             if packet.stream_index != self._stream.index:
                 continue
@@ -193,14 +212,23 @@ class VideoSource(Source):
                 self.dropped["corrupt_packet"] += 1
                 continue
             yield from self._decode_packet(packet)
+            if waited >= self._timeout:
+                # What FFmpeg still held when the time was up; it would now wait as long again.
+                broken = silence
+                break
         if broken is not None:
             # The packets that end a stream never came, so what the decoder holds is still inside.
             yield from self._decode_packet(None)
         problem = broken or self._end.missing()
         if problem is not None:
+            advice = (
+                "Check the camera and the network, then start again"
+                if self._end.live
+                else "Get the whole file, or take the result as that of its first part"
+            )
             raise TruncatedSourceError(
                 f"{self._shown}: the video breaks off ({problem}); all frames before that were "
-                "delivered. Get the whole file, or take the result as that of its first part"
+                f"delivered. {advice}"
             )
 
     def _decode_packet(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
@@ -217,11 +245,11 @@ class VideoSource(Source):
         for frame in self._decoded:
             # The stream's unit: frames that the decoder gives up at the end carry none.
             stated = None if frame.pts is None else frame.pts * self._time_base
-            time = self._clock.time(stated)
-            if time is None:
+            stream_time = self._clock.time(stated)
+            if stream_time is None:
                 self.dropped["non_monotonic_time"] += 1
                 continue
-            yield Picture(index, time, functools.partial(self._upright, frame))
+            yield Picture(index, stream_time, functools.partial(self._upright, frame))
             index += 1
 
     def _upright(self, frame: av.VideoFrame) -> UInt8Array:
@@ -229,6 +257,8 @@ class VideoSource(Source):
         return upright(self._converter.convert(frame), frame_orientation(frame))
 
     def _release(self) -> None:
+        # First: while packets are being read, FFmpeg's time to say good-bye may be over.
+        self._decoder.close()
         self._container.close()
 
 
@@ -275,30 +305,6 @@ def _without_index(path: Path) -> str:
         f"{path}: an MP4 without a usable index (moov), so no frame can be found; the "
         "recording or download broke off, get the whole file"
     )
-
-
-def _index_is_cut(path: Path) -> bool:
-    """An MP4 whose index begins and goes on past the end of the file.
-
-    FFmpeg reads what there is of it, and may then know of no stream, or of one without samples.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(8)[4:] != b"ftyp":
-            return False
-        start = 0
-        while start + 8 <= size:
-            file.seek(start)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4]), head[4:8]
-            if length == 1:  # the length follows, in 64 bits
-                length = int.from_bytes(head[8:])
-            if kind == b"moov":
-                return start + length > size
-            if length < 8:  # 0: up to the end of the file
-                return False
-            start += length
-    return False
 
 
 def _url_error(shown: str, exc: av.FFmpegError, timeout: float) -> SourceError:
