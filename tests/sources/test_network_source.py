@@ -1,4 +1,4 @@
-"""HTTP from a server on loopback; RTSP only as far as a closed port goes."""
+"""HTTP from a server on loopback, and addresses where nothing answers."""
 
 from __future__ import annotations
 

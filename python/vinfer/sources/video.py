@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -10,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.stream import Disposition
@@ -189,33 +190,34 @@ class VideoSource(Source):
     def _decode(self) -> Generator[av.VideoFrame]:
         """Frames in presentation order; raises TruncatedSourceError after the last good one."""
         broken: str | None = None
-        packets: Iterator[av.Packet[Any]] = self._container.demux(self._end.streams)
         silence = f"nothing came for {self._timeout:g} s"
-        while True:
-            asked = time.monotonic()
-            try:
-                packet = next(packets, None)
-            except av.error.ExitError:
-                broken = silence
-                break
-            except av.FFmpegError as exc:
-                broken = exc.strerror or type(exc).__name__
-                break
-            if packet is None:
-                break
-            waited = time.monotonic() - asked
-            self._end.see(packet)
-            if packet.stream_index != self._stream.index:
-                continue
-            if packet.is_corrupt:
-                # Cut short: decoders fill what is missing with grey or an old picture.
-                self.dropped["corrupt_packet"] += 1
-                continue
-            yield from self._decode_packet(packet)
-            if waited >= self._timeout:
-                # What FFmpeg still held when the time was up; it would now wait as long again.
-                broken = silence
-                break
+        demuxed = cast("Generator[av.Packet[Any]]", self._container.demux(self._end.streams))
+        with contextlib.closing(demuxed) as packets:
+            while True:
+                asked = time.monotonic()
+                try:
+                    packet = next(packets, None)
+                except av.error.ExitError:
+                    broken = silence
+                    break
+                except av.FFmpegError as exc:
+                    broken = exc.strerror or type(exc).__name__
+                    break
+                if packet is None:
+                    break
+                waited = time.monotonic() - asked
+                self._end.see(packet)
+                if packet.stream_index != self._stream.index:
+                    continue
+                if packet.is_corrupt:
+                    # Cut short: decoders fill what is missing with grey or an old picture.
+                    self.dropped["corrupt_packet"] += 1
+                    continue
+                yield from self._decode_packet(packet)
+                if waited >= self._timeout:
+                    # What FFmpeg still held when the time was up; it would wait as long again.
+                    broken = silence
+                    break
         if broken is not None:
             # The packets that end a stream never came, so what the decoder holds is still inside.
             yield from self._decode_packet(None)
@@ -257,7 +259,7 @@ class VideoSource(Source):
         return upright(self._converter.convert(frame), frame_orientation(frame))
 
     def _release(self) -> None:
-        # First: while packets are being read, FFmpeg's time to say good-bye may be over.
+        # First, as it ends the timeout, which would keep FFmpeg from telling a camera to stop.
         self._decoder.close()
         self._container.close()
 
