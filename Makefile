@@ -37,7 +37,8 @@ sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSaniti
 
 bench: ## measure this machine; writes benchmarks/results/
 	@$(PYTHON) tools/setup.py test
-	@$(BIN)/python benchmarks/pipeline.py
+	@$(BIN)/python benchmarks/pipeline.py models/bikes.mp4 --output benchmarks/results/pipeline.json
+	@$(BIN)/python benchmarks/installed_size.py --output benchmarks/results/installed_size.json
 
 clean: ## remove everything that the other targets made in this folder
 	rm -rf .venv build dist out models

@@ -75,8 +75,8 @@ class Engine:
         self.config = config = config or Config()
         relation_bundle = Bundle.open(find_bundle(bundle or config.bundle))
         self._threads = config.threads or usable_threads()
-        # Frames of a stream go side by side, one thread each: on two cores that gave 1.3 times the
-        # frames of two threads inside one inference, and their number can't change a bit.
+        # Frames of a stream go side by side, one thread each: on two cores that gave 1.05 to 1.3
+        # times the frames of two threads inside one inference, and their number can't change a bit.
         self._workers = min(self._threads, MAX_WORKERS)
         options = SessionOptions(provider=config.provider, threads=self._threads // self._workers)
         self._relator = Relator(relation_bundle, options, min_score=config.relations.min_score)
