@@ -104,6 +104,7 @@ class Engine:
             ),
             config=config.model_dump(mode="json"),
             version=vinfer.__version__,
+            predicates=tuple(sorted(self.thresholds)),
         )
 
     def __enter__(self) -> Engine:

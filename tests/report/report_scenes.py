@@ -28,7 +28,7 @@ RATE = 10
 WIDTH, HEIGHT = 320, 180
 PERSON_BOX = (40.0, 40.0, 100.0, 120.0)
 BICYCLE_BOX = (180.0, 50.0, 280.0, 130.0)
-RUN = RunInfo("relations@1.2.0", "detector@3.0.0", "0123456789abcdef", {}, "0.1.0")
+RUN = RunInfo("relations@1.2.0", "detector@3.0.0", "0123456789abcdef", {}, "0.1.0", PREDICATES)
 
 
 def stream(

@@ -67,7 +67,6 @@ def render(run_summary: RunSummary, *, video: str | None = None) -> str:
             RUN,
             video=video,
             cuts=[],
-            predicates=PREDICATES,
             seen={},
             thumbnail=lambda _: None,
         )

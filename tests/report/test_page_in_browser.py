@@ -76,7 +76,6 @@ def write_page(folder: Path, name: str, run: RunSummary, **changes: Any) -> Path
     settings: dict[str, Any] = {
         "video": None,
         "cuts": [],
-        "predicates": PREDICATES,
         "seen": {"person": 2},
         "thumbnail": lambda _: None,
     }

@@ -31,7 +31,6 @@ class HtmlReport:
         self._video = video
         self._run: RunInfo | None = None
         self._cuts: list[float] = []
-        self._predicates: tuple[str, ...] = ()
         self._tracks: defaultdict[str, set[int]] = defaultdict(set)
 
     @property
@@ -59,7 +58,6 @@ class HtmlReport:
         self._thumbnails.add(frame)
         if result.is_cut:
             self._cuts.append(float(frame.time))
-        self._predicates = result.relations.names
         detections = result.detections
         for i, track_id in enumerate(detections.track_ids.tolist()):
             if track_id != UNTRACKED:
@@ -82,7 +80,6 @@ class HtmlReport:
             self._run,
             video=self._video if summary.num_frames else None,
             cuts=self._cuts,
-            predicates=self._predicates,
             seen={label: len(tracks) for label, tracks in self._tracks.items()},
             thumbnail=self._thumbnails.jpeg,
         )

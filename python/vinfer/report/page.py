@@ -25,7 +25,6 @@ def page_data(
     *,
     video: str | None,
     cuts: Sequence[float],
-    predicates: Sequence[str],
     seen: Mapping[str, int],
     thumbnail: Callable[[str], bytes | None],
 ) -> dict[str, Any]:
@@ -36,7 +35,6 @@ def page_data(
         run: what made the results.
         video: path of the video relative to the page, or None.
         cuts: stream times of shot cuts, seconds.
-        predicates: what was watched for.
         seen: number of tracks of each class.
         thumbnail: JPEG of an event by its id, or None.
     """
@@ -71,7 +69,7 @@ def page_data(
         },
         "video": None if video is None else quote(video, safe="/"),
         "cuts": [round(cut, 6) for cut in cuts],
-        "predicates": list(predicates),
+        "predicates": list(run.predicates),
         "seen": dict(sorted(seen.items(), key=lambda item: (-item[1], item[0]))),
         "pairs": [
             {

@@ -19,6 +19,7 @@ class RunInfo:
         config_hash: 16 hexadecimal digits of everything that decides the result.
         config: the settings, JSON-ready.
         version: version of vinfer.
+        predicates: those that may become events, in alphabetical order.
     """
 
     bundle: str
@@ -26,6 +27,7 @@ class RunInfo:
     config_hash: str
     config: Mapping[str, Any]
     version: str
+    predicates: tuple[str, ...] = ()
 
 
 class Sink(Protocol):
