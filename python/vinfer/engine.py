@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import vinfer
 from vinfer.backends import SessionOptions, usable_threads
 from vinfer.bundles import Bundle, find_bundle
+from vinfer.closing import Closing
 from vinfer.config import Config, config_hash
 from vinfer.delivery import Delivery, Progress, Step
 from vinfer.errors import BundleIntegrityError
@@ -42,7 +42,7 @@ MAX_WORKERS = 8
 USUAL_RATE = Fraction(25)
 
 
-class Engine:
+class Engine(Closing):
     """Finds who does what to what, in pictures and streams.
 
     One engine can serve many streams, also from several threads: what belongs to a stream (tracks,
@@ -106,17 +106,6 @@ class Engine:
             version=vinfer.__version__,
             predicates=tuple(sorted(self.thresholds)),
         )
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the sessions; the engine can't be used afterwards."""

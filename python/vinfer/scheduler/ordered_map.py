@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
+
+from vinfer.closing import Closing
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class OrderedMap(Generic[Item, Result]):
+class OrderedMap(Closing, Generic[Item, Result]):
     """Iterates over ``function(item)`` for each item, in the items' order.
 
     Items are taken one at a time, by whichever worker is free, so the iterator needs no lock of its
@@ -152,14 +153,3 @@ class OrderedMap(Generic[Item, Result]):
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

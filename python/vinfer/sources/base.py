@@ -9,9 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
+from vinfer.closing import Closing
 from vinfer.errors import ConfigError, SourceError
 from vinfer.types import Frame, StreamInfo, UInt8Array
 
@@ -68,7 +67,7 @@ class Picture:
     to_rgb: Callable[[], UInt8Array | None]
 
 
-class Source(abc.ABC):
+class Source(Closing):
     """An open stream: a context manager and a one-pass iterator of `Frame`.
 
     One thread iterates; any thread may call `close`.
@@ -150,14 +149,3 @@ class Source(abc.ABC):
                 self._release()
             finally:
                 self._reading.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

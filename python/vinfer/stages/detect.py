@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from vinfer.backends import SessionInfo, SessionOptions, load
 from vinfer.bundles import Bundle
 from vinfer.bundles.manifest import DetectionManifest, Nms
+from vinfer.closing import Closing
 from vinfer.errors import BundleSchemaError, ConfigError, ModelOutputError
 from vinfer.ops import LetterboxTransform
 from vinfer.stages.decode import Outputs, make_decoder
@@ -32,7 +31,7 @@ class Prepared:
     transform: LetterboxTransform
 
 
-class Detector:
+class Detector(Closing):
     """Runs one detection bundle.
 
     `detect` does it all; `prepare`, `infer` and `finish` are its three steps, so that a caller can
@@ -146,17 +145,6 @@ class Detector:
     def close(self) -> None:
         """Free the session; may be called twice."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _merged(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 
 from vinfer.backends import SessionInfo, SessionOptions, load
 from vinfer.bundles import Bundle, RelationManifest
+from vinfer.closing import Closing
 from vinfer.errors import BundleSchemaError, ConfigError, InvalidBoxError, ModelOutputError
 from vinfer.types import Detections, Float32Array, Int64Array, Relations
 
 _UNKNOWN = -1
 
 
-class Relator:
+class Relator(Closing):
     """Runs one relation bundle.
 
     Keeps no state between frames but the mapping of the detector's classes, made again when they
@@ -122,17 +120,6 @@ class Relator:
     def close(self) -> None:
         """Free the session; may be called twice."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pairs(self, detections: Detections) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Subjects and objects as indices into the detections, and every object's own label."""
