@@ -192,6 +192,49 @@ def test_a_failing_sink_ends_the_run_and_the_others_are_closed(engine: Engine, r
     assert other.events[-1].type == "close"
 
 
+@pytest.mark.parametrize("fails_on", ["open", "close"])
+def test_a_sink_that_fails_on_an_event_keeps_it_from_no_other(
+    engine: Engine, ride: Path, fails_on: str
+) -> None:
+    class FailsOnEvent(Recorder):
+        def event(self, event: Event) -> None:
+            if event.type == fails_on:
+                raise vinfer.OutputError("no space left for this event")
+
+    other = Recorder()
+    with pytest.raises(vinfer.OutputError, match="no space left for this event"):
+        engine.run(ride, FailsOnEvent(), other)
+    kinds = [event.type for event in other.events]
+    assert (kinds[0], kinds[-1]) == ("open", "close")
+    assert other.summary is not None
+    assert [event.type for event in other.summary.events] == ["close"]
+
+
+def test_a_sink_that_fails_on_a_frame_keeps_no_event_from_the_others(
+    engine: Engine, ride: Path
+) -> None:
+    whole = Recorder()
+    engine.run(ride, whole)
+    last = whole.calls[: whole.calls.index("close")][-1]
+    failing, other = Recorder(fail_at=int(last.removeprefix("frame "))), Recorder()
+    with pytest.raises(vinfer.OutputError, match="no space left"):
+        engine.run(ride, failing, other)
+    assert other.summary is not None
+    assert other.summary.events == (whole.events[-1],)
+    assert other.events == whole.events
+
+
+def test_a_source_is_closed_when_a_sink_cant_be_opened(engine: Engine, ride: Path) -> None:
+    class FailsToOpen(Recorder):
+        def open(self, info: StreamInfo, run: Any) -> None:
+            raise vinfer.OutputError("no such folder")
+
+    source = vinfer.open_source(ride)
+    with pytest.raises(vinfer.OutputError, match="no such folder"):
+        engine.run(source, FailsToOpen())
+    assert list(source) == []
+
+
 def test_an_interrupt_closes_the_files(engine: Engine, ride: Path, tmp_path: Path) -> None:
     recorder = Recorder()
 
@@ -335,3 +378,21 @@ def test_an_interrupt_does_not_hide_that_a_file_is_incomplete(engine: Engine, ri
     with pytest.raises(vinfer.OutputError, match="no space left for the end") as raised:
         engine.run(ride, FailsToClose(), on_progress=interrupt)
     assert isinstance(raised.value.__cause__, KeyboardInterrupt)
+
+
+def test_an_interrupt_within_a_sink_keeps_the_events_of_the_others(
+    engine: Engine, ride: Path
+) -> None:
+    class Interrupted(Recorder):
+        def frame(self, frame: Frame, result: FrameResult) -> None:
+            super().frame(frame, result)
+            if frame.index == 35:
+                raise KeyboardInterrupt
+
+    other = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(ride, Interrupted(), other)
+    assert other.events[-1].type == "close"
+    assert other.summary is not None
+    assert [event.type for event in other.summary.events] == ["close"]
+    assert not other.summary.complete

@@ -79,10 +79,13 @@ class Delivery:
             self.opened.append(sink)
 
     def push(self, step: Step) -> None:
-        self._emit(step.ended)
-        for sink in self.sinks:
-            sink.frame(step.frame, step.result)
-        self._emit(step.events)
+        # The segmenter has let go of these events: a sink that fails must not keep them from the
+        # others, which would never hear of their end.
+        failures = self._emit(step.ended)
+        failures += self._each(lambda sink: sink.frame(step.frame, step.result))
+        failures += self._emit(step.events)
+        if failures:
+            raise next((f for f in failures if not isinstance(f, Exception)), failures[0])
         self.num_frames += 1
         self.stream_time = step.frame.time
         if self.on_progress is not None:
@@ -91,14 +94,27 @@ class Delivery:
                 Progress(self.stream.info, self.num_frames, self.stream_time, rate, self.num_events)
             )
 
-    def _emit(self, events: list[Event]) -> None:
+    def _each(self, tell: Callable[[Sink], None]) -> list[BaseException]:
+        """What the sinks raised; also an interrupt waits until each of them has been told."""
+        failures: list[BaseException] = []
+        for sink in self.opened:
+            try:
+                tell(sink)
+            except BaseException as exc:
+                failures.append(exc)
+        return failures
+
+    def _emit(self, events: list[Event]) -> list[BaseException]:
         for event in events:
             self.num_events += event.type == "open"
             if event.type == "close":
                 self.final.append(event)
-        for sink in self.opened:
+
+        def tell(sink: Sink) -> None:
             for event in events:
                 sink.event(event)
+
+        return self._each(tell)
 
     def _summary(self) -> RunSummary:
         return RunSummary(
@@ -120,22 +136,10 @@ class Delivery:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        failures: list[Exception] = []
-        finals = self.segmenter.finish()
-        self.final.extend(event for event in finals if event.type == "close")
-        for sink in self.opened:
-            try:
-                for event in finals:
-                    sink.event(event)
-            except Exception as exc:  # the other sinks still have to be finished
-                failures.append(exc)
-                self.complete = False
+        failures = self._emit(self.segmenter.finish())
+        self.complete = self.complete and not failures
         self.summary = self._summary()
-        for sink in self.opened:
-            try:
-                sink.close(self.summary)
-            except Exception as exc:
-                failures.append(exc)
+        failures += self._each(lambda sink: sink.close(self.summary))
         for failure in failures:
             _logger.error("closing a sink failed: %s", failure)
         # An interrupt must not hide that files are incomplete; an error that ended the run says it.

@@ -231,7 +231,8 @@ class Engine(Closing):
     @contextlib.contextmanager
     def _opened(self, source: str | Path | Source) -> Iterator[Source]:
         if isinstance(source, Source):
-            yield source
+            with source:
+                yield source
             return
         settings = self.config.source
         with open_source(

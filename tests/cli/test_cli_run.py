@@ -93,6 +93,25 @@ def test_options_win_over_the_file(vinfer_json: JsonCommand, clip: Path, tmp_pat
     assert set(document["runs"][0]["files"]) == {"events", "sqlite"}
 
 
+def test_an_event_that_is_announced_late_has_its_whole_trajectories(
+    vinfer_command: Command, tmp_path: Path
+) -> None:
+    slow = write_video(tmp_path / "slow.mp4", [numbered(5)] * 180, rate=1)
+    config = tmp_path / "vinfer.yaml"
+    config.write_text(
+        "track: {lost_seconds: 5}\n"
+        "events: {predicates: {ride: {min_duration: 150, max_missing: 5, merge_gap: 5}}}\n"
+    )
+    code, _, err = vinfer_command(
+        "run", slow, "-o", tmp_path, "--config", config, *BUNDLES, *EVENTS_ONLY
+    )
+    assert code == 0, err
+    results = json.loads((tmp_path / "events.vidvrd.json").read_text())["results"]
+    ((ride,),) = results.values()
+    first, last = ride["duration"]
+    assert len(ride["sub_traj"]) == last - first > 170
+
+
 def test_predicates_select(vinfer_json: JsonCommand, clip: Path, tmp_path: Path) -> None:
     arguments = ("run", clip, "-o", tmp_path, *BUNDLES, *EVENTS_ONLY)
     assert len(vinfer_json(*arguments, "-p", "ride")[1]["runs"][0]["events"]) == 1

@@ -232,6 +232,15 @@ def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_file_that_somebody_removed_is_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    sink = AnnotatedVideo(path)
+    sink.open(stream(), RUN)
+    path.unlink()
+    sink.close(summary(num_frames=0))
+    assert not path.exists()
+
+
 def test_a_run_that_ends_after_one_frame_leaves_a_valid_file(tmp_path: Path) -> None:
     assert len(annotate(tmp_path / "out.mp4", still(1, found()))) == 1
 

@@ -115,6 +115,43 @@ def test_of_two_errors_the_earlier_item_is_told() -> None:
         next(results)
 
 
+def test_an_error_is_told_when_the_items_end_after_it() -> None:
+    asked_for_more, failed = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(2)
+        asked_for_more.set()
+        assert failed.wait(5)
+
+    def second_fails(number: int) -> int:
+        if number == 1:
+            assert asked_for_more.wait(5)
+            # Set a moment after this worker has given up.
+            threading.Timer(0.1, failed.set).start()
+            raise ValueError("second")
+        return number
+
+    results = OrderedMap(second_fails, items(), workers=2)
+    assert next(results) == 0
+    for thread in threading.enumerate():
+        if thread.name.startswith("vinfer-worker"):
+            thread.join(5)
+    told: list[str] = []
+
+    def consume() -> None:
+        try:
+            next(results)
+        except ValueError as exc:
+            told.append(str(exc))
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    consumer.join(5)
+    results.close()
+    consumer.join(5)
+    assert told == ["second"]
+
+
 def test_close_discards_joins_and_closes_the_generator() -> None:
     closed: list[bool] = []
 

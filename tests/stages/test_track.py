@@ -195,3 +195,12 @@ def test_tracking_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     ids_of(Tracker(frame_rate=25), [objects(walker(i)) for i in range(5)])
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
+
+
+def test_tracks_that_are_over_are_forgotten() -> None:
+    tracker = Tracker(frame_rate=5)
+    # Each object stays for two frames, far from the one before.
+    frames = [objects(walker(0, x=100 * (i // 2 % 10))) for i in range(200)]
+    ids = ids_of(tracker, frames, rate=5)
+    assert [now for _, (now,) in zip(ids[::2], ids[1::2], strict=True)] == list(range(1, 101))
+    assert sum(len(known) for known in tracker._ids.values()) <= 5

@@ -250,5 +250,7 @@ def test_place_that_cannot_be_written(tmp_path: Path, stream: StreamInfo, run: R
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="a part of that path is a file"):
         VidvrdJson(tmp_path / "file" / "vidvrd.json").open(stream, run)
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OutputError, match="No space left on device"):
         VidvrdJson("/dev/full").open(stream, run)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

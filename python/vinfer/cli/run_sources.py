@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vinfer.bundles.manifest import EventThresholds
 from vinfer.cli import exit_codes
 from vinfer.cli.console import counted, note, print_line, print_table
 from vinfer.cli.interrupt import Interrupted, StopBetweenFrames
@@ -139,7 +141,7 @@ def _run_source(
     try:
         with _open(source, engine.config.source, names) as stream:
             folder = output / _folder_name(stream.info.name) if several else output
-            sinks, files = _sinks(folder, engine.config.outputs)
+            sinks, files = _sinks(folder, engine.config.outputs, engine.thresholds)
             before = {kind: _version(path) for kind, path in files.items()}
             with (
                 StopBetweenFrames(stream.close) as stop,
@@ -192,7 +194,9 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "stream"
 
 
-def _sinks(folder: Path, outputs: OutputSettings) -> tuple[list[Sink], dict[str, Path]]:
+def _sinks(
+    folder: Path, outputs: OutputSettings, thresholds: Mapping[str, EventThresholds]
+) -> tuple[list[Sink], dict[str, Path]]:
     # Imported here: each needs packages that a run without it does not.
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +213,7 @@ def _sinks(folder: Path, outputs: OutputSettings) -> tuple[list[Sink], dict[str,
         from vinfer.stores.vidvrd import VidvrdJson
 
         files["vidvrd"] = folder / "events.vidvrd.json"
-        sinks.append(VidvrdJson(files["vidvrd"]))
+        sinks.append(VidvrdJson(files["vidvrd"], history=_history(thresholds)))
     if outputs.sqlite:
         from vinfer.stores.sql import SqlStore
 
@@ -232,6 +236,14 @@ def _sinks(folder: Path, outputs: OutputSettings) -> tuple[list[Sink], dict[str,
             HtmlReport(files["report"], video=files["video"].name if outputs.video else None)
         )
     return sinks, files
+
+
+def _history(thresholds: Mapping[str, EventThresholds]) -> Fraction:
+    """How far before its announcement an event may start, in seconds, and some more."""
+    longest = max(
+        (t.min_duration + max(t.max_missing, t.merge_gap) for t in thresholds.values()), default=0.0
+    )
+    return Fraction(longest) + 60
 
 
 class _KeepSummary:

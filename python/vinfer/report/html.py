@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from vinfer.report.page import page_data, render_page
 from vinfer.report.thumbnails import Thumbnails
@@ -31,7 +33,10 @@ class HtmlReport:
         self._video = video
         self._run: RunInfo | None = None
         self._cuts: list[float] = []
-        self._tracks: defaultdict[str, set[int]] = defaultdict(set)
+        # Ids grow and are not used again, so the largest tells new tracks from known ones; a set of
+        # all would grow with the stream.
+        self._newest: dict[str, int] = {}
+        self._seen: Counter[str] = Counter()
 
     @property
     def _partial(self) -> Path:
@@ -59,9 +64,11 @@ class HtmlReport:
         if result.is_cut:
             self._cuts.append(float(frame.time))
         detections = result.detections
-        for i, track_id in enumerate(detections.track_ids.tolist()):
-            if track_id != UNTRACKED:
-                self._tracks[detections.name(i)].add(track_id)
+        for i in np.argsort(detections.track_ids).tolist():
+            label, track_id = detections.name(i), int(detections.track_ids[i])
+            if track_id > self._newest.get(label, UNTRACKED):
+                self._newest[label] = track_id
+                self._seen[label] += 1
 
     def event(self, event: Event) -> None:
         """Take the picture of the event's best frame so far."""
@@ -80,7 +87,7 @@ class HtmlReport:
             self._run,
             video=self._video if summary.num_frames else None,
             cuts=self._cuts,
-            seen={label: len(tracks) for label, tracks in self._tracks.items()},
+            seen=self._seen,
             thumbnail=self._thumbnails.jpeg,
         )
         try:

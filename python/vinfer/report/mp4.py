@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections import deque
 from fractions import Fraction
 from pathlib import Path
@@ -213,7 +212,8 @@ class Mp4Writer:
         except (OSError, av.FFmpegError) as exc:
             error = error or self._error(exc)
         self._file.close()
-        if (empty or not self._file.is_playable) and stat.S_ISREG(self._path.stat().st_mode):
+        # A device is no file of ours to remove; one that somebody removed already is none either.
+        if (empty or not self._file.is_playable) and self._path.is_file():
             self._path.unlink()
         if error is not None and not reported:
             raise error

@@ -87,8 +87,7 @@ class OrderedMap(Closing, Generic[Item, Result]):
                 item = next(self._iterator)
             except StopIteration:
                 with self._changed:
-                    self._end = number
-                    self._changed.notify_all()
+                    self._end_at(number)
                 return None
             except BaseException as exc:
                 self._fail(number, exc)
@@ -105,8 +104,12 @@ class OrderedMap(Closing, Generic[Item, Result]):
     def _fail(self, number: int, error: BaseException) -> None:
         with self._changed:
             self._errors[number] = error
-            self._end = number if self._end is None else min(self._end, number)
-            self._changed.notify_all()
+            self._end_at(number)
+
+    def _end_at(self, number: int) -> None:
+        # An earlier item may have failed while this one was being taken or worked on.
+        self._end = number if self._end is None else min(self._end, number)
+        self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Result]:
         return self

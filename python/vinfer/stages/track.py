@@ -74,7 +74,7 @@ class Tracker:
             "minimum_iou_threshold": min_iou,
         }
         self._trackers: dict[int, ByteTrackTracker] = {}
-        self._ids: dict[tuple[int, int], int] = {}
+        self._ids: dict[int, dict[int, int]] = {}
         self._next_id = 1
 
     def update(self, detections: Detections, time: Fraction) -> Detections:
@@ -117,17 +117,16 @@ class Tracker:
         result = tracker.update(objects, timestamp=time)
         if result.tracker_id is None or len(result) == 0:
             return
+        ids = self._ids.get(label, {})
         for place, own_id in zip(result.data["place"], result.tracker_id, strict=True):
             if own_id != UNTRACKED:
-                track_ids[place] = self._stream_id(label, int(own_id))
-
-    def _stream_id(self, label: int, own_id: int) -> int:
-        """The id in the stream of a track that its class's tracker numbers ``own_id``."""
-        key = (label, own_id)
-        if key not in self._ids:
-            self._ids[key] = self._next_id
-            self._next_id += 1
-        return self._ids[key]
+                if own_id not in ids:
+                    ids[int(own_id)] = self._next_id
+                    self._next_id += 1
+                track_ids[place] = ids[int(own_id)]
+        # Without the tracks that are over: a fixed camera sees no cut for days.
+        alive = {track.tracker_id for track in tracker.tracks}
+        self._ids[label] = {own_id: ids[own_id] for own_id in ids if own_id in alive}
 
     def reset(self) -> None:
         """End all tracks, as at a shot cut; what comes next gets new ids."""

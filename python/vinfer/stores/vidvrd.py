@@ -74,7 +74,14 @@ class VidvrdJson:
         """
         self._file = RecordFile(self._path, tail=b"\n]}}\n")
         video = json.dumps(info.name)
-        self._file.append(f'{{"version": "VERSION 1.0", "results": {{{video}: ['.encode("ascii"))
+        try:
+            self._file.append(
+                f'{{"version": "VERSION 1.0", "results": {{{video}: ['.encode("ascii")
+            )
+        except BaseException:
+            # `close` is not called after an `open` that failed.
+            self._file.close()
+            raise
 
     def frame(self, frame: Frame, result: FrameResult) -> None:
         """Remember where the tracks are."""
