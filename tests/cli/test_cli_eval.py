@@ -108,7 +108,10 @@ class TestEvents:
     ) -> None:
         arguments = ("eval", "events", truth, predicted, "--bundle")
         assert vinfer_json(*arguments, "tiny-relations")[1]["recall_sayable"] == 1.0
-        assert "has a word for: 1.000" in vinfer_command(*arguments, "tiny-relations")[1]
+        assert (
+            "of a kind that the bundle reports: 1.000"
+            in vinfer_command(*arguments, "tiny-relations")[1]
+        )
         assert vinfer_command(*arguments, "tiny-detector")[0] == 4
 
     def test_files_that_are_not_events(

@@ -76,7 +76,7 @@ def events(
     ] = Certainty.SURE,
     bundle: Annotated[
         str | None,
-        typer.Option(help="Relation bundle, for the recall over what it has a word for."),
+        typer.Option(help="Relation bundle, for the recall over what it reports."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +107,7 @@ def _predicates(name: str) -> tuple[str, ...]:
             f"{bundle.identity}: its task is {bundle.manifest.task}, expected relations; give the "
             "relation bundle of the run"
         )
-    return bundle.manifest.predicates
+    return tuple(bundle.manifest.events)
 
 
 def _print_evaluation(evaluation: EventEvaluation) -> None:
@@ -122,8 +122,8 @@ def _print_evaluation(evaluation: EventEvaluation) -> None:
     )
     if evaluation.recall_sayable is not None:
         print_line(
-            f"recall over the {counted(evaluation.sayable or 0, 'true event')} that the bundle has "
-            f"a word for: {evaluation.recall_sayable:.3f}"
+            f"recall over the {counted(evaluation.sayable or 0, 'true event')} of a kind that "
+            f"the bundle reports: {evaluation.recall_sayable:.3f}"
         )
     for missed in evaluation.missed:
         event = missed.truth
