@@ -27,8 +27,12 @@ def test_example_by_hand(shared_data: Path, tmp_path: Path) -> None:
 
 def test_example_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {"manifest_text": block("json"), "graph": b"g", "card": b"c"}
-    exec(block("python"), names)
+    folder = tmp_path / "yolox-nano"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(block("json"))
+    (folder / "model.onnx").write_bytes(b"g")
+    (folder / "card.md").write_bytes(b"c")
+    exec(block("python"), {})
     bundle = Bundle.open("yolox-nano.vinfer")
     assert bundle.read("card.md") == b"c"
     example = parse_manifest(block("json"))
