@@ -242,6 +242,27 @@ def test_several_writers_set_up_and_write_one_database(
     assert len(rows(where, tables.schema_version)) == 1
 
 
+def test_many_connections_switch_a_new_database_to_wal_at_once(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def connect(where: Path, start: threading.Barrier) -> None:
+        try:
+            start.wait()
+            make_engine(database_url(where)).connect().close()
+        except BaseException as exc:
+            failures.append(exc)
+
+    for number in range(20):
+        start = threading.Barrier(6)
+        arguments = (tmp_path / f"{number}.sqlite", start)
+        threads = [threading.Thread(target=connect, args=arguments) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
 def test_address_of_a_camera_is_stored_without_its_password(
     where: str, run: RunInfo, summary: RunSummary
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
+import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from vinfer.stores import sql_tables as tables
 
 # One number of ours: two processes that set up the same database must not do it at once.
 _SETUP_LOCK = 0x76696E666572
+_SWITCH_SECONDS = 10
 
 
 def database_url(where: Path | str) -> sa.URL:
@@ -88,8 +91,18 @@ def make_engine(url: sa.URL) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    # WAL: readers and a writer at once, and a commit that survives a crash of the process.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    # WAL: readers and a writer at once, and a commit that survives a crash of the process. SQLite
+    # does not wait for its turn when several connections switch a new database to it at once.
+    give_up = time.monotonic() + _SWITCH_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            break
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
