@@ -31,7 +31,7 @@ lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
 
 sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
-	@$(QUIETLY) $(BIN)/cmake -S . -B build/sanitize -G Ninja -DVINFER_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
+	@$(QUIETLY) $(BIN)/cmake -S . -B build/sanitize -G Ninja -DVINFER_TESTS=ON -DVINFER_SANITIZE=ON -DVINFER_CUDA=OFF -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 	@$(QUIETLY) $(BIN)/cmake --build build/sanitize
 	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/cpu_level.h"
+#include "core/parallel.h"
 #include "core/status.h"
 
 namespace vinfer {
@@ -38,9 +40,15 @@ class Workspace {
   std::size_t left_bytes_ = 0;
 };
 
+enum class Device { kCpu, kCuda };
+
 // What a call may use besides its arguments.
 struct Context {
-  Workspace workspace;
+  Workspace workspace;           // in the memory of `device`
+  Parallel* parallel = nullptr;  // CPU only; without one the call runs on its own thread
+  CpuLevel cpu_level = CpuLevel::kBaseline;
+  Device device = Device::kCpu;
+  void* stream = nullptr;  // CUDA only: the cudaStream_t on which all work is put
 };
 
 inline Status check_workspace(const char* op, const Context& context, std::size_t needed_bytes) {

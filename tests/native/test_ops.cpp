@@ -43,7 +43,11 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  Context context() const { return Context{Workspace(data_, bytes_)}; }
+  Context context() const {
+    Context context;
+    context.workspace = Workspace(data_, bytes_);
+    return context;
+  }
 
  private:
   std::size_t bytes_;
@@ -91,14 +95,14 @@ void test_roi_align() {
         for (const std::int64_t ratio : {0, 1, 3}) {
           for (const bool aligned : {false, true}) {
             const roi_align::Params params{bins, bins + 1, ratio, 1.0 / 16.0, aligned};
-            const roi_align::Inputs in{{features.data(), feature_shape},
-                                       {boxes.data(), {num_rois, 4}},
-                                       {images.data(), {num_rois}}};
+            const roi_align::Inputs<float> in{{features.data(), feature_shape},
+                                              {boxes.data(), {num_rois, 4}},
+                                              {images.data(), {num_rois}}};
             Shape<4> shape{};
             CHECK(roi_align::output_shape(params, in, shape).ok());
             std::vector<float> pooled = storage<float>(shape);
-            roi_align::Outputs out{{pooled.data(), shape}};
-            const Scratch scratch(roi_align::workspace_bytes(params, in));
+            roi_align::Outputs<float> out{{pooled.data(), shape}};
+            const Scratch scratch(roi_align::workspace_bytes(params, in, Context{}));
             Context context = scratch.context();
             CHECK(roi_align::run(params, in, out, context).ok());
             for (const float value : pooled) CHECK(std::abs(value) <= 1.001f);
@@ -116,24 +120,24 @@ void test_roi_align_refuses() {
   const roi_align::Params params{2, 2, 0, 1.0, true};
   for (const std::int64_t image :
        {std::int64_t{-1}, std::int64_t{2}, std::numeric_limits<std::int64_t>::max()}) {
-    const roi_align::Inputs in{
+    const roi_align::Inputs<float> in{
         {features.data(), {2, 1, 3, 3}}, {boxes.data(), {1, 4}}, {&image, {1}}};
-    roi_align::Outputs out{{pooled.data(), {1, 1, 2, 2}}};
-    const Scratch scratch(roi_align::workspace_bytes(params, in));
+    roi_align::Outputs<float> out{{pooled.data(), {1, 1, 2, 2}}};
+    const Scratch scratch(roi_align::workspace_bytes(params, in, Context{}));
     Context context = scratch.context();
     CHECK(roi_align::run(params, in, out, context).code() == StatusCode::kInvalidArgument);
   }
   const std::int64_t image = 0;
-  const roi_align::Inputs in{
+  const roi_align::Inputs<float> in{
       {features.data(), {2, 1, 3, 3}}, {boxes.data(), {1, 4}}, {&image, {1}}};
-  roi_align::Outputs wrong{{pooled.data(), {1, 1, 2, 1}}};
+  roi_align::Outputs<float> wrong{{pooled.data(), {1, 1, 2, 1}}};
   Context no_workspace;
   CHECK(roi_align::run(params, in, wrong, no_workspace).code() == StatusCode::kInvalidShape);
-  roi_align::Outputs right{{pooled.data(), {1, 1, 2, 2}}};
+  roi_align::Outputs<float> right{{pooled.data(), {1, 1, 2, 2}}};
   CHECK(roi_align::run(params, in, right, no_workspace).code() == StatusCode::kInvalidArgument);
   Shape<4> shape{};
   const roi_align::Params huge{4096, 4096, 0, 1.0, true};
-  const roi_align::Inputs many{
+  const roi_align::Inputs<float> many{
       {nullptr, {1, std::int64_t{1} << 40, 3, 3}}, {nullptr, {1, 4}}, {nullptr, {1}}};
   CHECK(roi_align::output_shape(huge, many, shape).code() == StatusCode::kOutOfMemory);
 }
@@ -149,7 +153,7 @@ void test_positional_maps() {
     CHECK(positional_maps::output_shape(params, in, shape).ok());
     std::vector<float> maps = storage<float>(shape);
     Context context;
-    CHECK(positional_maps::run(params, in, {maps.data(), shape}, context).ok());
+    CHECK(positional_maps::run(params, in, TensorView<float, 4>{maps.data(), shape}, context).ok());
     for (const float value : maps) CHECK(std::isfinite(value));
   }
 }
@@ -165,18 +169,18 @@ void test_weldon_pool() {
       for (const std::int64_t k_min : {0, 1, 1000}) {
         for (const bool want_indices : {false, true}) {
           const weldon_pool::Params params{k_max, k_min, 0.5};
-          const weldon_pool::Inputs in{{maps.data(), shape}};
+          const weldon_pool::Inputs<float> in{{maps.data(), shape}};
           weldon_pool::OutputShapes shapes;
           CHECK(weldon_pool::output_shapes(params, in, shapes).ok());
           std::vector<float> pooled = storage<float>(shapes.pooled);
           std::vector<std::int64_t> high = storage<std::int64_t>(shapes.max_indices);
           std::vector<std::int64_t> low = storage<std::int64_t>(shapes.min_indices);
-          weldon_pool::Outputs out{{pooled.data(), shapes.pooled}, {}, {}};
+          weldon_pool::Outputs<float> out{{pooled.data(), shapes.pooled}, {}, {}};
           if (want_indices) {
             out.max_indices = {high.data(), shapes.max_indices};
             out.min_indices = {low.data(), shapes.min_indices};
           }
-          const Scratch scratch(weldon_pool::workspace_bytes(in));
+          const Scratch scratch(weldon_pool::workspace_bytes(params, in, Context{}));
           Context context = scratch.context();
           CHECK(weldon_pool::run(params, in, out, context).ok());
           CHECK(std::isnan(pooled[0]));
@@ -206,9 +210,10 @@ void test_letterbox() {
             letterbox::Placement placement;
             CHECK(letterbox::output_shape(params, in, shape, placement).ok());
             std::vector<float> out = storage<float>(shape);
-            const Scratch scratch(letterbox::workspace_bytes(params, in));
+            const Scratch scratch(letterbox::workspace_bytes(params, in, Context{}));
             Context context = scratch.context();
-            CHECK(letterbox::run(params, in, {out.data(), shape}, context).ok());
+            CHECK(
+                letterbox::run(params, in, TensorView<float, 3>{out.data(), shape}, context).ok());
             std::int64_t inside = 0;
             for (const float value : out) {
               CHECK(value == 200.0f || value == 114.0f);

@@ -111,7 +111,9 @@ void run_without_gil(const char* op, std::size_t workspace_bytes, const Call& ca
   const std::unique_ptr<std::byte[], AlignedDelete> memory(static_cast<std::byte*>(
       ::operator new[](workspace_bytes, std::align_val_t{kWorkspaceAlignment}, std::nothrow)));
   if (memory == nullptr) raise_out_of_memory(op);
-  Context context{Workspace(memory.get(), workspace_bytes)};
+  Context context;
+  context.workspace = Workspace(memory.get(), workspace_bytes);
+  context.cpu_level = best_cpu_level();
   Status status;
   {
     const py::gil_scoped_release release;

@@ -35,14 +35,14 @@ py::tuple call_roi_align(const py::object& features_object,
   params.sampling_ratio = sampling_ratio;
   params.spatial_scale = spatial_scale;
   params.aligned = aligned;
-  const roi_align::Inputs in{view<4>(features), view<2>(boxes), view<1>(batch_indices)};
+  const roi_align::Inputs<float> in{view<4>(features), view<2>(boxes), view<1>(batch_indices)};
   Shape<4> shape{};
   raise_if_error(roi_align::output_shape(params, in, shape));
   auto pooled = make_output<float>("roi_align", shape);
-  roi_align::Outputs out{mutable_view<4>(pooled)};
-  run_without_gil("roi_align", roi_align::workspace_bytes(params, in), [&](Context& context) {
-    return roi_align::run(params, in, out, context);
-  });
+  roi_align::Outputs<float> out{mutable_view<4>(pooled)};
+  run_without_gil("roi_align",
+                  roi_align::workspace_bytes(params, in, Context{}),
+                  [&](Context& context) { return roi_align::run(params, in, out, context); });
   return py::make_tuple(pooled, out.num_capped);
 }
 
@@ -70,11 +70,11 @@ py::object call_weldon_pool(const py::object& x_object,
                             bool return_indices) {
   const auto x = as_array<float, 4>(x_object, "x", "[N, C, H, W]");
   const weldon_pool::Params params{k_max, k_min, alpha};
-  const weldon_pool::Inputs in{view<4>(x)};
+  const weldon_pool::Inputs<float> in{view<4>(x)};
   weldon_pool::OutputShapes shapes;
   raise_if_error(weldon_pool::output_shapes(params, in, shapes));
   auto pooled = make_output<float>("weldon_pool", shapes.pooled);
-  weldon_pool::Outputs out;
+  weldon_pool::Outputs<float> out;
   out.pooled = mutable_view<2>(pooled);
   Array<std::int64_t> max_indices;
   Array<std::int64_t> min_indices;
@@ -84,9 +84,9 @@ py::object call_weldon_pool(const py::object& x_object,
     out.max_indices = mutable_view<3>(max_indices);
     out.min_indices = mutable_view<3>(min_indices);
   }
-  run_without_gil("weldon_pool", weldon_pool::workspace_bytes(in), [&](Context& context) {
-    return weldon_pool::run(params, in, out, context);
-  });
+  run_without_gil("weldon_pool",
+                  weldon_pool::workspace_bytes(params, in, Context{}),
+                  [&](Context& context) { return weldon_pool::run(params, in, out, context); });
   if (!return_indices) return pooled;
   return py::make_tuple(pooled, max_indices, min_indices);
 }
@@ -120,9 +120,9 @@ py::tuple call_letterbox(const py::object& image_object,
   raise_if_error(letterbox::output_shape(params, in, shape, placement));
   auto network_image = make_output<float>("letterbox", shape);
   const auto out = mutable_view<3>(network_image);
-  run_without_gil("letterbox", letterbox::workspace_bytes(params, in), [&](Context& context) {
-    return letterbox::run(params, in, out, context);
-  });
+  run_without_gil("letterbox",
+                  letterbox::workspace_bytes(params, in, Context{}),
+                  [&](Context& context) { return letterbox::run(params, in, out, context); });
   return py::make_tuple(
       network_image,
       py::make_tuple(placement.height, placement.width, placement.top, placement.left));

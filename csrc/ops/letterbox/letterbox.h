@@ -49,11 +49,13 @@ inline constexpr std::int64_t kMaxSide = 32768;
 // Checks the arguments, then gives the shape of the output and the placement of the picture.
 Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Placement& placement);
 
-// Scratch that `run` needs for arguments that `output_shape` accepted.
-std::size_t workspace_bytes(const Params& params, const Inputs& in);
+// Scratch that `run` needs for arguments that `output_shape` accepted, on a context like this one.
+std::size_t workspace_bytes(const Params& params, const Inputs& in, const Context& context);
 
 // Output: [3, height, width], or [height, width, 3] with Layout::kHwc.
-Status run(const Params& params, const Inputs& in, TensorView<float, 3> out, Context& context);
+// T is float or Half.
+template <typename T>
+Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context& context);
 
 // Two neighbours on one axis: low + (high - low) * fraction, high = min(low + 1, extent - 1).
 struct Tap {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/half.h"
 #include "ops/letterbox/letterbox.h"
 
 namespace vinfer::letterbox {
@@ -61,18 +62,19 @@ Strides make_strides(const Params& params) {
   return {params.height * params.width, params.width, 1};
 }
 
+template <typename T>
 void fill_padding(const Params& params,
                   const Placement& placement,
                   const std::array<Channel, kChannels>& channels,
                   const Strides& strides,
-                  float* out) {
+                  T* out) {
   const std::int64_t bottom = placement.top + placement.height;
   const std::int64_t right = placement.left + placement.width;
   for (std::int64_t c = 0; c < kChannels; ++c) {
-    const float value =
-        channels[static_cast<std::size_t>(c)].normalise(static_cast<float>(params.pad_value));
+    const T value(
+        channels[static_cast<std::size_t>(c)].normalise(static_cast<float>(params.pad_value)));
     for (std::int64_t y = 0; y < params.height; ++y) {
-      float* const row = out + c * strides.channel + y * strides.row;
+      T* const row = out + c * strides.channel + y * strides.row;
       const bool outside = y < placement.top || y >= bottom;
       const std::int64_t left_end = outside ? params.width : placement.left;
       for (std::int64_t x = 0; x < left_end; ++x) row[x * strides.column] = value;
@@ -95,23 +97,23 @@ void blend_rows(const std::uint8_t* __restrict a,
 }
 
 // One row of the picture from a blended row. The column stride is a constant of the layout.
-template <std::int64_t kColumn>
+template <std::int64_t kColumn, typename T>
 void resample_row(const float* __restrict blended,
                   const Tap* __restrict taps,
                   std::int64_t width,
                   const std::array<Channel, kChannels>& channels,
                   std::int64_t channel_stride,
-                  float* __restrict out) {
+                  T* __restrict out) {
   const Channel c0 = channels[0];
   const Channel c1 = channels[1];
   const Channel c2 = channels[2];
-  float* __restrict out0 = out;
-  float* __restrict out1 = out + channel_stride;
-  float* __restrict out2 = out + 2 * channel_stride;
+  T* __restrict out0 = out;
+  T* __restrict out1 = out + channel_stride;
+  T* __restrict out2 = out + 2 * channel_stride;
   const auto sample = [](const float* pixel, const Channel& channel, float fraction) {
     const float low = pixel[channel.source];
     const float high = pixel[channel.source + kChannels];
-    return channel.normalise(low + (high - low) * fraction);
+    return T(channel.normalise(low + (high - low) * fraction));
   };
   for (std::int64_t x = 0; x < width; ++x) {
     const float* const pixel = blended + taps[x].low * kChannels;
@@ -175,12 +177,13 @@ Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Pla
   return check_output_size("letterbox", shape);
 }
 
-std::size_t workspace_bytes(const Params& params, const Inputs& in) {
+std::size_t workspace_bytes(const Params& params, const Inputs& in, const Context&) {
   return Workspace::bytes<Tap>(params.width) +
          Workspace::bytes<float>((in.image.shape[1] + 1) * kChannels);
 }
 
-Status run(const Params& params, const Inputs& in, TensorView<float, 3> out, Context& context) {
+template <typename T>
+Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context& context) {
   Shape<3> shape{};
   Placement placement;
   if (Status status = output_shape(params, in, shape, placement); !status.ok()) return status;
@@ -191,7 +194,7 @@ Status run(const Params& params, const Inputs& in, TensorView<float, 3> out, Con
                    ", expected ",
                    shape);
   }
-  Status status = check_workspace("letterbox", context, workspace_bytes(params, in));
+  Status status = check_workspace("letterbox", context, workspace_bytes(params, in, context));
   if (!status.ok()) return status;
 
   const auto& [height, width, num_channels] = in.image.shape;
@@ -212,7 +215,7 @@ Status run(const Params& params, const Inputs& in, TensorView<float, 3> out, Con
     blend_rows(row, next, tap.fraction, row_size, blended);
     // One pixel more, so that the right neighbour of the last one can be read.
     std::copy_n(blended + row_size - kChannels, kChannels, blended + row_size);
-    float* const out_row =
+    T* const out_row =
         out.data + (placement.top + y) * strides.row + placement.left * strides.column;
     if (params.layout == Layout::kHwc) {
       resample_row<kChannels>(blended, taps, placement.width, channels, strides.channel, out_row);
@@ -222,5 +225,8 @@ Status run(const Params& params, const Inputs& in, TensorView<float, 3> out, Con
   }
   return {};
 }
+
+template Status run(const Params&, const Inputs&, TensorView<float, 3>, Context&);
+template Status run(const Params&, const Inputs&, TensorView<Half, 3>, Context&);
 
 }  // namespace vinfer::letterbox

@@ -32,7 +32,9 @@ Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape);
 
 // Edges: a zero-area box gives constant maps. A reference below 1e-6 (or inverted) on an axis, or
 // a coordinate that is not finite, gives zeros on that axis.
-Status run(const Params& params, const Inputs& in, TensorView<float, 4> maps, Context& context);
+// T is float or Half.
+template <typename T>
+Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context& context);
 
 // Position at t in [0, 1] along the box: alpha + beta * t.
 struct Affine {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/half.h"
 #include "ops/positional_maps/positional_maps.h"
 
 namespace vinfer::positional_maps {
@@ -42,7 +43,8 @@ Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape) {
   return check_output_size("positional_maps", shape);
 }
 
-Status run(const Params& params, const Inputs& in, TensorView<float, 4> maps, Context&) {
+template <typename T>
+Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context&) {
   Shape<4> shape{};
   if (Status status = output_shape(params, in, shape); !status.ok()) return status;
   if (maps.shape != shape) {
@@ -52,7 +54,7 @@ Status run(const Params& params, const Inputs& in, TensorView<float, 4> maps, Co
                    ", expected ",
                    shape);
   }
-  float* map = maps.data;
+  T* map = maps.data;
   for (std::int64_t r = 0; r < in.boxes.shape[0]; ++r) {
     const float* box = in.boxes.data + 4 * r;
     const float* reference = in.reference.data + 4 * r;
@@ -60,14 +62,17 @@ Status run(const Params& params, const Inputs& in, TensorView<float, 4> maps, Co
     const Affine down = relative_position(box[1], box[3], reference[1], reference[3]);
     for (std::int64_t i = 0; i < params.height; ++i) {
       for (std::int64_t j = 0; j < params.width; ++j) {
-        *map++ = bin_centre(across, j, params.width);
+        *map++ = T(bin_centre(across, j, params.width));
       }
     }
     for (std::int64_t i = 0; i < params.height; ++i) {
-      map = std::fill_n(map, params.width, bin_centre(down, i, params.height));
+      map = std::fill_n(map, params.width, T(bin_centre(down, i, params.height)));
     }
   }
   return {};
 }
+
+template Status run(const Params&, const Inputs&, TensorView<float, 4>, Context&);
+template Status run(const Params&, const Inputs&, TensorView<Half, 4>, Context&);
 
 }  // namespace vinfer::positional_maps

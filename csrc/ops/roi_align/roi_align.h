@@ -29,14 +29,17 @@ struct Params {
   bool aligned = true;         // pixel i covers [i, i + 1); false: the first published form
 };
 
+// T is float, Half or double (CPU only, for checking gradients).
+template <typename T>
 struct Inputs {
-  TensorView<const float, 4> features;              // [N, C, H, W]
+  TensorView<const T, 4> features;                  // [N, C, H, W]
   TensorView<const float, 2> boxes;                 // [R, 4] xyxy in image pixels
   TensorView<const std::int64_t, 1> batch_indices;  // [R], each in [0, N)
 };
 
+template <typename T>
 struct Outputs {
-  TensorView<float, 4> pooled;  // [R, C, pooled_height, pooled_width]
+  TensorView<T, 4> pooled;  // [R, C, pooled_height, pooled_width]
   // RoIs whose adaptive grid was cut down to max_adaptive_samples: boxes far outside the map.
   std::int64_t num_capped = 0;
 };
@@ -45,15 +48,18 @@ inline constexpr std::int64_t kMaxBins = 4096;
 inline constexpr std::int64_t kMaxSamples = 1024;
 
 // Checks everything but the values of `batch_indices`, then gives the shape of `pooled`.
-Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape);
+template <typename T>
+Status output_shape(const Params& params, const Inputs<T>& in, Shape<4>& shape);
 
-// Scratch that `run` needs for arguments that `output_shape` accepted.
-std::size_t workspace_bytes(const Params& params, const Inputs& in);
+// Scratch that `run` needs for arguments that `output_shape` accepted, on a context like this one.
+template <typename T>
+std::size_t workspace_bytes(const Params& params, const Inputs<T>& in, const Context& context);
 
 // Edges: no RoIs is no error. A sample outside [-1, extent], or at NaN, counts as 0. Zero size
 // gives zeros when aligned and adaptive, the point's value when aligned and fixed, and a window of
 // one pixel when not aligned. An inverted box gives zeros when adaptive.
-Status run(const Params& params, const Inputs& in, Outputs& out, Context& context);
+template <typename T>
+Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
 
 // A box reaching no further than the map never needs more samples than this.
 VINFER_HD inline std::int64_t max_adaptive_samples(std::int64_t extent, std::int64_t bins) {

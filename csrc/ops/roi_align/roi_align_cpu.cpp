@@ -1,10 +1,15 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
+#include "core/half.h"
 #include "ops/roi_align/roi_align.h"
 
 namespace vinfer::roi_align {
 namespace {
+
+template <typename T>
+using SumOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 // A non-zero of A_y or A_x.
 struct Weight {
@@ -56,31 +61,33 @@ void fill_axis_matrix(const Interval& interval, std::int64_t extent, AxisMatrix&
 }
 
 // sums[x] = sum of weight * plane[row][x] over the rows of one bin, for x in [first, last).
-void sum_rows(const float* plane,
+template <typename T, typename Sum>
+void sum_rows(const T* plane,
               std::int64_t width,
               const Weight* weights,
               std::int64_t num_weights,
               std::int64_t first,
               std::int64_t last,
-              float* __restrict sums) {
-  std::fill(sums + first, sums + last, 0.0f);
+              Sum* __restrict sums) {
+  std::fill(sums + first, sums + last, Sum{0});
   for (std::int64_t i = 0; i < num_weights; ++i) {
-    const float* __restrict row = plane + weights[i].index * width;
-    const float weight = static_cast<float>(weights[i].value);
-    for (std::int64_t x = first; x < last; ++x) sums[x] += weight * row[x];
+    const T* __restrict row = plane + weights[i].index * width;
+    const Sum weight = static_cast<Sum>(weights[i].value);
+    for (std::int64_t x = first; x < last; ++x) sums[x] += weight * static_cast<Sum>(row[x]);
   }
 }
 
-void pool_plane(const float* plane,
+template <typename T, typename Sum>
+void pool_plane(const T* plane,
                 std::int64_t width,
                 const Params& params,
                 const AxisMatrix& rows,
                 const AxisMatrix& columns,
-                float* sums,
-                float* pooled) {
+                Sum* sums,
+                T* pooled) {
   const std::int64_t num_columns = columns.begin[params.pooled_width];
   if (num_columns == 0) {
-    std::fill_n(pooled, params.pooled_height * params.pooled_width, 0.0f);
+    std::fill_n(pooled, params.pooled_height * params.pooled_width, T(0.0f));
     return;
   }
   const auto [leftmost, rightmost] = std::minmax_element(
@@ -93,16 +100,17 @@ void pool_plane(const float* plane,
     const std::int64_t begin = rows.begin[i];
     sum_rows(plane, width, rows.weights + begin, rows.begin[i + 1] - begin, first, last, sums);
     for (std::int64_t j = 0; j < params.pooled_width; ++j) {
-      float bin = 0.0f;
+      Sum bin = 0;
       for (std::int64_t k = columns.begin[j]; k < columns.begin[j + 1]; ++k) {
-        bin += static_cast<float>(columns.weights[k].value) * sums[columns.weights[k].index];
+        bin += static_cast<Sum>(columns.weights[k].value) * sums[columns.weights[k].index];
       }
-      *pooled++ = bin;
+      *pooled++ = T(bin);
     }
   }
 }
 
-Status check_batch_indices(const Inputs& in) {
+template <typename T>
+Status check_batch_indices(const Inputs<T>& in) {
   const std::int64_t num_images = in.features.shape[0];
   for (std::int64_t r = 0; r < in.batch_indices.shape[0]; ++r) {
     const std::int64_t index = in.batch_indices.data[r];
@@ -123,7 +131,8 @@ Status check_batch_indices(const Inputs& in) {
 
 }  // namespace
 
-Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape) {
+template <typename T>
+Status output_shape(const Params& params, const Inputs<T>& in, Shape<4>& shape) {
   const auto& [images, channels, height, width] = in.features.shape;
   const std::int64_t num_rois = in.boxes.shape[0];
   if (in.boxes.shape[1] != 4) {
@@ -175,16 +184,19 @@ Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape) {
   return check_output_size("roi_align", shape);
 }
 
-std::size_t workspace_bytes(const Params& params, const Inputs& in) {
+template <typename T>
+std::size_t workspace_bytes(const Params& params, const Inputs<T>& in, const Context&) {
   const std::int64_t height = in.features.shape[2];
   const std::int64_t width = in.features.shape[3];
   return Workspace::bytes<Weight>(max_weights(params, params.pooled_height, height)) +
          Workspace::bytes<Weight>(max_weights(params, params.pooled_width, width)) +
          Workspace::bytes<std::int64_t>(params.pooled_height + 1) +
-         Workspace::bytes<std::int64_t>(params.pooled_width + 1) + Workspace::bytes<float>(width);
+         Workspace::bytes<std::int64_t>(params.pooled_width + 1) +
+         Workspace::bytes<SumOf<T>>(width);
 }
 
-Status run(const Params& params, const Inputs& in, Outputs& out, Context& context) {
+template <typename T>
+Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context) {
   Shape<4> shape{};
   if (Status status = output_shape(params, in, shape); !status.ok()) return status;
   if (out.pooled.shape != shape) {
@@ -197,7 +209,7 @@ Status run(const Params& params, const Inputs& in, Outputs& out, Context& contex
   if (Status status = check_batch_indices(in); !status.ok()) return status;
   out.num_capped = 0;
   if (out.pooled.size() == 0) return {};
-  Status status = check_workspace("roi_align", context, workspace_bytes(params, in));
+  Status status = check_workspace("roi_align", context, workspace_bytes(params, in, context));
   if (!status.ok()) return status;
 
   const auto& [images, channels, height, width] = in.features.shape;
@@ -206,10 +218,10 @@ Status run(const Params& params, const Inputs& in, Outputs& out, Context& contex
                   workspace.take<std::int64_t>(params.pooled_height + 1)};
   AxisMatrix columns{workspace.take<Weight>(max_weights(params, params.pooled_width, width)),
                      workspace.take<std::int64_t>(params.pooled_width + 1)};
-  float* const sums = workspace.take<float>(width);
+  SumOf<T>* const sums = workspace.take<SumOf<T>>(width);
 
   const std::int64_t plane_size = height * width;
-  float* pooled = out.pooled.data;
+  T* pooled = out.pooled.data;
   for (std::int64_t r = 0; r < in.boxes.shape[0]; ++r) {
     const float* box = in.boxes.data + 4 * r;
     const Interval across = make_interval(params, box[0], box[2], params.pooled_width, width);
@@ -217,7 +229,7 @@ Status run(const Params& params, const Inputs& in, Outputs& out, Context& contex
     out.num_capped += across.capped || down.capped;
     fill_axis_matrix(across, width, columns);
     fill_axis_matrix(down, height, rows);
-    const float* plane = in.features.data + in.batch_indices.data[r] * channels * plane_size;
+    const T* plane = in.features.data + in.batch_indices.data[r] * channels * plane_size;
     for (std::int64_t c = 0; c < channels; ++c, plane += plane_size) {
       pool_plane(plane, width, params, rows, columns, sums, pooled);
       pooled += params.pooled_height * params.pooled_width;
@@ -225,5 +237,15 @@ Status run(const Params& params, const Inputs& in, Outputs& out, Context& contex
   }
   return {};
 }
+
+#define VINFER_INSTANTIATE(T)                                                               \
+  template Status output_shape(const Params& params, const Inputs<T>& in, Shape<4>& shape); \
+  template std::size_t workspace_bytes(                                                     \
+      const Params& params, const Inputs<T>& in, const Context& context);                   \
+  template Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
+VINFER_INSTANTIATE(float)
+VINFER_INSTANTIATE(Half)
+VINFER_INSTANTIATE(double)
+#undef VINFER_INSTANTIATE
 
 }  // namespace vinfer::roi_align

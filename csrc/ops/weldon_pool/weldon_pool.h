@@ -22,12 +22,15 @@ struct Params {
   double alpha = 1.0;       // finite; 0 drops the second term, whatever the map holds
 };
 
+// T is float, Half or double (CPU only, for checking gradients).
+template <typename T>
 struct Inputs {
-  TensorView<const float, 4> features;  // [N, C, H, W], H * W >= 1
+  TensorView<const T, 4> features;  // [N, C, H, W], H * W >= 1
 };
 
+template <typename T>
 struct Outputs {
-  TensorView<float, 2> pooled;  // [N, C]
+  TensorView<T, 2> pooled;  // [N, C]
   // Flat positions in the map, best first, the lowest index first among equals (-0 equals +0).
   // Wanted when data is set: [N, C, min(k_max, H * W)] and [N, C, min(k_min, H * W)].
   TensorView<std::int64_t, 3> max_indices;
@@ -41,13 +44,16 @@ struct OutputShapes {
 };
 
 // Checks the arguments, then gives the shapes of all outputs.
-Status output_shapes(const Params& params, const Inputs& in, OutputShapes& shapes);
+template <typename T>
+Status output_shapes(const Params& params, const Inputs<T>& in, OutputShapes& shapes);
 
-// Scratch that `run` needs for arguments that `output_shapes` accepted.
-std::size_t workspace_bytes(const Inputs& in);
+// Scratch that `run` needs for arguments that `output_shapes` accepted, on a context like this one.
+template <typename T>
+std::size_t workspace_bytes(const Params& params, const Inputs<T>& in, const Context& context);
 
 // Edges: a NaN makes its own map NaN with all positions -1. Infinities order as values do;
 // inf + (-inf) is NaN.
-Status run(const Params& params, const Inputs& in, Outputs& out, Context& context);
+template <typename T>
+Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
 
 }  // namespace vinfer::weldon_pool

@@ -1,0 +1,147 @@
+// Vectors of the widest register of one CPU level. Included by kernel files only, which are
+// compiled once a level with VINFER_LEVEL set to its name: everything here has internal linkage and
+// lies in the level's namespace, so that no function compiled for AVX-512 can be linked into code
+// that a lesser machine runs. For the same reason kernel files call no inline function of the
+// standard library that the compiler could emit out of line.
+//
+// Arithmetic and comparisons are the compilers' own operators on vector types: + - * / < ==.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/half.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#ifndef VINFER_LEVEL
+#error "a kernel file is compiled once a CPU level, with VINFER_LEVEL set to its name"
+#endif
+
+#define VINFER_INLINE [[gnu::always_inline, maybe_unused]] static inline
+
+namespace vinfer::VINFER_LEVEL {
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+inline constexpr int kLanes = 8;
+#else
+inline constexpr int kLanes = 4;
+#endif
+
+using F32 = float __attribute__((vector_size(4 * kLanes)));
+using I32 = std::int32_t __attribute__((vector_size(4 * kLanes)));
+using U8 = std::uint8_t __attribute__((vector_size(kLanes)));
+
+VINFER_INLINE F32 broadcast(float value) { return F32{} + value; }
+VINFER_INLINE I32 broadcast(std::int32_t value) { return I32{} + value; }
+
+VINFER_INLINE I32 as_bits(F32 value) { return reinterpret_cast<I32>(value); }
+VINFER_INLINE F32 as_float(I32 bits) { return reinterpret_cast<F32>(bits); }
+
+template <typename Vector, typename T>
+VINFER_INLINE Vector load_as(const T* from) {
+  Vector vector;
+  std::memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+VINFER_INLINE F32 load(const float* from) { return load_as<F32>(from); }
+VINFER_INLINE I32 load(const std::int32_t* from) { return load_as<I32>(from); }
+VINFER_INLINE void store(float* to, F32 value) { std::memcpy(to, &value, sizeof(value)); }
+VINFER_INLINE void store(std::int32_t* to, I32 value) { std::memcpy(to, &value, sizeof(value)); }
+
+VINFER_INLINE F32 load(const Half* from) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_cvtph_ps(load_as<__m256i>(from)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<F32>(_mm256_cvtph_ps(load_as<__m128i>(from)));
+#elif defined(__aarch64__)
+  return reinterpret_cast<F32>(vcvt_f32_f16(load_as<float16x4_t>(from)));
+#else
+  F32 value;
+  for (int i = 0; i < kLanes; ++i) value[i] = static_cast<float>(from[i]);
+  return value;
+#endif
+}
+
+VINFER_INLINE void store(Half* to, F32 value) {
+#if defined(__AVX512F__)
+  const __m256i half = _mm512_cvtps_ph(reinterpret_cast<__m512>(value), _MM_FROUND_TO_NEAREST_INT);
+  std::memcpy(to, &half, sizeof(half));
+#elif defined(__AVX2__)
+  const __m128i half = _mm256_cvtps_ph(reinterpret_cast<__m256>(value), _MM_FROUND_TO_NEAREST_INT);
+  std::memcpy(to, &half, sizeof(half));
+#elif defined(__aarch64__)
+  const float16x4_t half = vcvt_f16_f32(reinterpret_cast<float32x4_t>(value));
+  std::memcpy(to, &half, sizeof(half));
+#else
+  for (int i = 0; i < kLanes; ++i) to[i] = Half(value[i]);
+#endif
+}
+
+// The first `count` lanes, 0 <= count <= kLanes; the others are 0. Reads nothing beyond them.
+VINFER_INLINE F32 load_first(const float* from, std::int64_t count) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>((1u << count) - 1u);
+  return reinterpret_cast<F32>(_mm512_maskz_loadu_ps(mask, from));
+#else
+  float values[kLanes] = {};
+  for (std::int64_t i = 0; i < count; ++i) values[i] = from[i];
+  return load(values);
+#endif
+}
+
+VINFER_INLINE F32 load_first(const Half* from, std::int64_t count) {
+  Half values[kLanes];
+  std::memset(values, 0, sizeof(values));
+  for (std::int64_t i = 0; i < count; ++i) values[i] = from[i];
+  return load(values);
+}
+
+VINFER_INLINE void store_first(float* to, F32 value, std::int64_t count) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>((1u << count) - 1u);
+  _mm512_mask_storeu_ps(to, mask, reinterpret_cast<__m512>(value));
+#else
+  float values[kLanes];
+  store(values, value);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = values[i];
+#endif
+}
+
+VINFER_INLINE void store_first(Half* to, F32 value, std::int64_t count) {
+  Half values[kLanes];
+  store(values, value);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = values[i];
+}
+
+// result[i] = value[index[i]], 0 <= index[i] < kLanes.
+VINFER_INLINE F32 permute(F32 value, I32 index) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<F32>(
+      _mm512_permutexvar_ps(reinterpret_cast<__m512i>(index), reinterpret_cast<__m512>(value)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<F32>(
+      _mm256_permutevar8x32_ps(reinterpret_cast<__m256>(value), reinterpret_cast<__m256i>(index)));
+#else
+  F32 result;
+  for (int i = 0; i < kLanes; ++i) result[i] = value[index[i]];
+  return result;
+#endif
+}
+
+// `value` where `mask` is all ones, 0 where it is 0: the result of a comparison is such a mask.
+VINFER_INLINE F32 keep(F32 value, I32 mask) { return as_float(as_bits(value) & mask); }
+
+// `yes` where `mask` is all ones, `no` where it is 0.
+VINFER_INLINE F32 select(I32 mask, F32 yes, F32 no) {
+  return as_float((as_bits(yes) & mask) | (as_bits(no) & ~mask));
+}
+
+}  // namespace vinfer::VINFER_LEVEL
