@@ -133,3 +133,39 @@ def resize(image: npt.NDArray[Any], height: int, width: int) -> Float64Array:
                 bottom = image[y1, x0, c] * (1 - (x - x0)) + image[y1, x1, c] * (x - x0)
                 out[i, j, c] = top * (1 - (y - y0)) + bottom * (y - y0)
     return out
+
+
+# Kr and Kb: ITU-R BT.601-7 section 2.5.1, BT.709-6 item 3.2, BT.2020-2 table 4.
+LUMA_COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+
+
+def resize_nv12(
+    y: npt.NDArray[np.uint8],
+    uv: npt.NDArray[np.uint8],
+    picture_width: int,
+    height: int,
+    width: int,
+    matrix: str,
+    full_range: bool,
+) -> Float64Array:
+    """Both planes resized, each in its own grid, then converted: float64 ``[height, width, 3]``."""
+    chroma_width = (picture_width + 1) // 2
+    luma = resize(np.repeat(y[:, :picture_width, None], 3, axis=2), height, width)[..., 0]
+    pairs = uv[:, : 2 * chroma_width].reshape(-1, chroma_width, 2)
+    cb, cr, _ = np.moveaxis(
+        resize(np.concatenate([pairs, pairs[..., :1]], axis=2), height, width) - 128.0, 2, 0
+    )
+    if full_range:
+        luma_scale, chroma_scale = 1.0, 1.0
+    else:
+        luma, luma_scale, chroma_scale = luma - 16.0, 255.0 / 219.0, 255.0 / 224.0
+    kr, kb = LUMA_COEFFICIENTS[matrix]
+    grey = luma * luma_scale
+    red = grey + 2.0 * (1.0 - kr) * chroma_scale * cr
+    blue = grey + 2.0 * (1.0 - kb) * chroma_scale * cb
+    green = (
+        grey
+        - 2.0 * (1.0 - kb) * kb / (1.0 - kr - kb) * chroma_scale * cb
+        - 2.0 * (1.0 - kr) * kr / (1.0 - kr - kb) * chroma_scale * cr
+    )
+    return np.clip(np.stack([red, green, blue], axis=2), 0.0, 255.0)

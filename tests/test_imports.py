@@ -21,7 +21,7 @@ LAYERS = [
     {"bundles", "backends"},
     {"ops"},
     {"types"},
-    {"errors", "closing"},
+    {"errors", "closing", "threads"},
 ]
 BESIDE = {"training", "export", "evaluation"}  # beside the engine: see the last tests
 BELOW_BESIDE = {"types", "errors", "ops", "bundles", "backends", "stages", "stores"}

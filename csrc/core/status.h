@@ -14,8 +14,10 @@ enum class StatusCode {
   kInvalidDType,     // an array's element type
   kInvalidArgument,  // a scalar, or a value inside an array
   kOutOfMemory,      // larger than an op may ask for, or than the machine has
+  kUnavailable,      // what this build or machine does not have
+  kDeviceFailed,     // the GPU or its driver refused
 };
-inline constexpr int kNumStatusCodes = 5;
+inline constexpr int kNumStatusCodes = 7;
 
 // Outcome of an op. The message says what was found, what was expected and what to do.
 class [[nodiscard]] Status {

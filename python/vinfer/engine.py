@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import vinfer
-from vinfer.backends import SessionOptions, usable_threads
+from vinfer.backends import SessionOptions
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.closing import Closing
 from vinfer.config import Config, config_hash
@@ -25,6 +25,7 @@ from vinfer.stages.relate import Relator
 from vinfer.stages.shots import ShotDetector
 from vinfer.stages.track import Tracker
 from vinfer.stores.base import RunInfo, Sink
+from vinfer.threads import usable_threads
 from vinfer.types import (
     Detections,
     Event,

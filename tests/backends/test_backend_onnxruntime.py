@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vinfer.backends import Session, SessionOptions, TensorSpec, load, usable_threads
+from vinfer.backends import Session, SessionOptions, TensorSpec, load
+from vinfer.threads import usable_threads
 from vinfer.errors import (
     BackendError,
     ConfigError,

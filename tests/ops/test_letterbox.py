@@ -30,6 +30,7 @@ def expected_letterbox(
     pad: bool = True,
     centre: bool = True,
     pad_value: float = 114.0,
+    rounding: str = "nearest",
 ) -> npt.NDArray[np.float64]:
     """Float64 ``[3, h, w]``: resize by the reference, place, normalise, one step at a time."""
     height, width = size
@@ -37,7 +38,8 @@ def expected_letterbox(
     if pad:
         scale = min(Fraction(height, image.shape[0]), Fraction(width, image.shape[1]))
         inner_height, inner_width = (
-            max(1, math.floor(side * scale + Fraction(1, 2))) for side in image.shape[:2]
+            max(1, math.floor(side * scale + Fraction(rounding == "nearest", 2)))
+            for side in image.shape[:2]
         )
     top = (height - inner_height) // 2 if centre else 0
     left = (width - inner_width) // 2 if centre else 0
@@ -48,6 +50,7 @@ def expected_letterbox(
     return ((canvas - MEAN) / STD).transpose(2, 0, 1)
 
 
+@pytest.mark.parametrize("rounding", ["nearest", "floor"])
 @pytest.mark.parametrize("mode", ["pad", "stretch"])
 @pytest.mark.parametrize("align", ["center", "top_left"])
 @pytest.mark.parametrize(
@@ -67,11 +70,21 @@ def test_against_float64(
     size: tuple[int, int],
     align: Literal["center", "top_left"],
     mode: Literal["pad", "stretch"],
+    rounding: Literal["nearest", "floor"],
 ) -> None:
     image = picture(*source)
-    out, _ = ops.letterbox(image, size, mode=mode, align=align, mean=MEAN, std=STD, pad_value=7.5)
+    out, _ = ops.letterbox(
+        image,
+        size,
+        mode=mode,
+        align=align,
+        rounding=rounding,
+        mean=MEAN,
+        std=STD,
+        pad_value=7.5,
+    )
     expected = expected_letterbox(
-        image, size, pad=mode == "pad", centre=align == "center", pad_value=7.5
+        image, size, pad=mode == "pad", centre=align == "center", pad_value=7.5, rounding=rounding
     )
     assert out.shape == (3, *size)
     assert out.dtype == np.float32
@@ -156,6 +169,26 @@ def test_size_of_the_padded_picture(
     assert transform.offset_x == (size[1] - inner[1]) // 2
 
 
+@settings(derandomize=True, deadline=None)
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(8, 640), st.integers(8, 640))
+def test_floor_fills_one_side_and_rounds_the_other_down(
+    source_height: int, source_width: int, height: int, width: int
+) -> None:
+    image = np.zeros((source_height, source_width, 3), np.uint8)
+    _, transform = ops.letterbox(image, (height, width), rounding="floor")
+    inner_height = round(transform.scale_y * source_height)
+    inner_width = round(transform.scale_x * source_width)
+    assert 1 <= inner_height <= height
+    assert 1 <= inner_width <= width
+    assert inner_height == height or inner_width == width
+    if inner_height == height and inner_width > 1:
+        exact = inner_width * source_height
+        assert exact <= source_width * height < exact + source_height
+    elif inner_width == width and inner_height > 1:
+        exact = inner_height * source_width
+        assert exact <= source_height * width < exact + source_width
+
+
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(
     height=st.integers(1, 400),
@@ -228,6 +261,68 @@ def test_memory_layout_does_not_matter() -> None:
         np.testing.assert_array_equal(ops.letterbox(view, 32)[0], expected)
 
 
+def test_a_crop_is_read_where_it_lies() -> None:
+    image = picture(300, 400)
+    crop = image[20:220, 30:330]
+    expected, _ = ops.letterbox(crop.copy(), (64, 64))
+    np.testing.assert_array_equal(ops.letterbox(crop, (64, 64))[0], expected)
+
+
+def nv12_picture(
+    height: int, width: int, pitch: int = 0
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    rng = np.random.default_rng(51)
+    y = rng.integers(0, 256, (height, width + pitch), dtype=np.uint8)
+    chroma_bytes = (width + 1) // 2 * 2
+    uv = rng.integers(0, 256, ((height + 1) // 2, chroma_bytes + pitch), dtype=np.uint8)
+    return y, uv
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize(
+    ("source", "size"), [((20, 36), (16, 16)), ((7, 5), (12, 9)), ((1, 1), (3, 3))]
+)
+def test_nv12_against_float64(
+    source: tuple[int, int],
+    size: tuple[int, int],
+    full_range: bool,
+    matrix: Literal["bt601", "bt709", "bt2020"],
+) -> None:
+    y, uv = nv12_picture(*source, pitch=6)
+    given = ops.Nv12(y, uv, width=source[1], matrix=matrix, full_range=full_range)
+    out, transform = ops.letterbox(given, size, mode="stretch", mean=MEAN, std=STD)
+    expected = references.resize_nv12(y, uv, source[1], *size, matrix, full_range)
+    np.testing.assert_allclose(out, ((expected - MEAN) / STD).transpose(2, 0, 1), rtol=0, atol=2e-5)
+    assert (transform.source_height, transform.source_width) == source
+    bgr, _ = ops.letterbox(given, size, mode="stretch", swap_channels=True)
+    rgb, _ = ops.letterbox(given, size, mode="stretch")
+    np.testing.assert_array_equal(bgr, rgb[::-1])
+
+
+@pytest.mark.parametrize(
+    ("full_range", "grey", "expected"), [(False, 16, 0.0), (False, 235, 255.0), (True, 200, 200.0)]
+)
+def test_nv12_grey_is_grey(full_range: bool, grey: int, expected: float) -> None:
+    y = np.full((8, 8), grey, np.uint8)
+    out, _ = ops.letterbox(ops.Nv12(y, np.full((4, 8), 128, np.uint8), full_range=full_range), 8)
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+def test_nv12_refusals() -> None:
+    y, uv = nv12_picture(8, 10)
+    with pytest.raises(ShapeError, match=r"expected y \[H, S\] with S >= width and uv \[4, T\]"):
+        ops.letterbox(ops.Nv12(y, uv[:3]), 8)
+    with pytest.raises(ShapeError, match="for a width of 12"):
+        ops.letterbox(ops.Nv12(y, uv, width=12), 8)
+    with pytest.raises(ShapeError, match="at least one pixel"):
+        ops.letterbox(ops.Nv12(y, uv, width=0), 8)
+    with pytest.raises(InputError, match="matrix: found 'bt470'"):
+        ops.letterbox(ops.Nv12(y, uv, matrix="bt470"), 8)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="uv: found dtype int16"):
+        ops.letterbox(ops.Nv12(y, uv.astype(np.int16)), 8)
+
+
 IMAGE = np.zeros((4, 5, 3), np.uint8)
 
 
@@ -252,6 +347,8 @@ IMAGE = np.zeros((4, 5, 3), np.uint8)
         ({"mean": (0.0, float("nan"), 0.0)}, InputError, r"mean\[1\] is nan"),
         ({"std": (1.0, 1.0, 0.0)}, InputError, r"std\[2\] is 0, expected a finite divisor"),
         ({"std": ("a", 1.0, 1.0)}, InputError, "std: found 'a', expected a number"),
+        ({"rounding": "ceil"}, InputError, "rounding: found 'ceil', expected \"nearest\""),
+        ({"dtype": "float64"}, InputError, "dtype: found 'float64'"),
         ({"pad_value": float("inf")}, InputError, "pad_value is inf"),
     ],
 )

@@ -265,7 +265,7 @@ BOXES = np.array([[0, 0, 8, 8]], np.float32)
 @pytest.mark.parametrize(
     ("changed", "error", "text"),
     [
-        ({"features": FEATURES.astype(np.float64)}, DTypeError, "features: found dtype float64"),
+        ({"features": FEATURES.astype(np.int32)}, DTypeError, "features: found dtype int32"),
         ({"features": FEATURES.tolist()}, DTypeError, "features: found list, expected a numpy"),
         ({"features": FEATURES.astype(">f4")}, DTypeError, "features: found dtype >f4"),
         ({"features": FEATURES[0]}, ShapeError, r"features: found shape \[3, 4, 4\]"),

@@ -125,7 +125,7 @@ X = np.ones((1, 2, 3, 3), np.float32)
 @pytest.mark.parametrize(
     ("changed", "error", "text"),
     [
-        ({"x": X.astype(np.float16)}, DTypeError, "x: found dtype float16, expected float32"),
+        ({"x": X.astype(np.int16)}, DTypeError, "x: found dtype int16, expected float32"),
         ({"x": None}, DTypeError, "x: found NoneType"),
         ({"x": X[0]}, ShapeError, r"x: found shape \[2, 3, 3\], expected \[N, C, H, W\]"),
         ({"x": X[:, :, :0]}, ShapeError, r"x has shape \[1, 2, 0, 3\]"),

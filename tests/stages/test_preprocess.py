@@ -2,31 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vinfer.bundles import Preprocess
 from vinfer.errors import DTypeError, ShapeError
-from vinfer.stages.preprocess import floor_size, preprocess
-
-side = st.integers(1, 5000)
-
-
-@settings(derandomize=True, deadline=None)
-@given(side, side, st.integers(8, 640), st.integers(8, 640))
-def test_floor_size_fills_one_side_and_rounds_the_other_down(
-    source_height: int, source_width: int, height: int, width: int
-) -> None:
-    inner_height, inner_width = floor_size((source_height, source_width), (height, width))
-    assert 1 <= inner_height <= height
-    assert 1 <= inner_width <= width
-    assert inner_height == height or inner_width == width
-    if inner_height == height and inner_width > 1:
-        exact = inner_width * source_height
-        assert exact <= source_width * height < exact + source_height
-    elif inner_width == width and inner_height > 1:
-        exact = inner_height * source_width
-        assert exact <= source_height * width < exact + source_width
+from vinfer.stages.preprocess import preprocess
 
 
 @pytest.mark.parametrize(

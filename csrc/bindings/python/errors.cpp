@@ -17,6 +17,10 @@ const char* error_name(StatusCode code) {
     case StatusCode::kInvalidArgument:
     case StatusCode::kOutOfMemory:
       return "InputError";
+    case StatusCode::kUnavailable:
+      return "ProviderUnavailableError";
+    case StatusCode::kDeviceFailed:
+      return "BackendError";
   }
   return "VinferError";
 }
@@ -26,6 +30,13 @@ void raise_if_error(const Status& status) {
   const py::object type = py::module_::import("vinfer.errors").attr(error_name(status.code()));
   py::set_error(type, status.message().c_str());
   throw py::error_already_set();
+}
+
+void raise_out_of_memory(const char* op) {
+  raise_if_error(failure(StatusCode::kOutOfMemory,
+                         op,
+                         ": not enough memory; ask for a smaller size or pass less a call"));
+  throw py::error_already_set();  // not reached: the line above always throws
 }
 
 }  // namespace vinfer::bindings

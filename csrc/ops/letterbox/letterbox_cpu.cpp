@@ -1,17 +1,21 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/half.h"
+#include "core/parallel.h"
 #include "ops/letterbox/letterbox.h"
+#include "ops/letterbox/letterbox_cpu_kernels.h"
 
 namespace vinfer::letterbox {
 namespace {
 
-constexpr std::int64_t kChannels = 3;
-
-// floor(numerator / denominator + 1/2), exactly; at least one pixel.
-std::int64_t rounded_side(std::int64_t numerator, std::int64_t denominator) {
-  return std::max<std::int64_t>(1, (2 * numerator + denominator) / (2 * denominator));
+// numerator / denominator, exactly; at least one pixel.
+std::int64_t rounded_side(Rounding rounding, std::int64_t numerator, std::int64_t denominator) {
+  const std::int64_t side = rounding == Rounding::kFloor
+                                ? numerator / denominator
+                                : (2 * numerator + denominator) / (2 * denominator);
+  return std::max<std::int64_t>(1, side);
 }
 
 Placement place(const Params& params, std::int64_t height, std::int64_t width) {
@@ -19,9 +23,9 @@ Placement place(const Params& params, std::int64_t height, std::int64_t width) {
   if (params.mode == Mode::kStretch) return placement;
   // Integers: a float scale would make the size of some pictures depend on rounding.
   if (params.width * height <= params.height * width) {
-    placement.height = rounded_side(height * params.width, width);
+    placement.height = rounded_side(params.rounding, height * params.width, width);
   } else {
-    placement.width = rounded_side(width * params.height, height);
+    placement.width = rounded_side(params.rounding, width * params.height, height);
   }
   if (params.align == Align::kCentre) {
     placement.top = (params.height - placement.height) / 2;
@@ -30,111 +34,110 @@ Placement place(const Params& params, std::int64_t height, std::int64_t width) {
   return placement;
 }
 
-// What turns an interpolated value of one channel into an output value.
-struct Channel {
-  std::int64_t source;  // channel of the image
-  float mean;
-  float inverse_std;
-
-  float normalise(float value) const { return (value - mean) * inverse_std; }
-};
-
-std::array<Channel, kChannels> make_channels(const Params& params) {
-  std::array<Channel, kChannels> channels{};
+Format make_format(const Params& params) {
+  Format format{};
   for (std::int64_t c = 0; c < kChannels; ++c) {
     const auto i = static_cast<std::size_t>(c);
-    channels[i] = {params.swap_channels ? kChannels - 1 - c : c,
-                   static_cast<float>(params.mean[i]),
-                   static_cast<float>(1.0 / params.std[i])};
+    format.mean[c] = static_cast<float>(params.mean[i]);
+    format.inverse_std[c] = static_cast<float>(1.0 / params.std[i]);
+    format.padding[c] =
+        (static_cast<float>(params.pad_value) - format.mean[c]) * format.inverse_std[c];
   }
-  return channels;
+  format.plane = params.height * params.width;
+  format.interleaved = params.layout == Layout::kHwc;
+  format.swap_channels = params.swap_channels;
+  return format;
 }
 
-// Element (c, y, x) of the output lies at c * channel + y * row + x * column.
-struct Strides {
-  std::int64_t channel;
-  std::int64_t row;
-  std::int64_t column;
+// One plane of a picture, whose pixels are `pixel_bytes` wide.
+struct Plane {
+  const std::uint8_t* data;
+  std::int64_t height;
+  std::int64_t width;
+  std::int64_t pixel_bytes;
+  std::int64_t stride_bytes;
+
+  std::int64_t row_bytes() const { return width * pixel_bytes; }
 };
 
-Strides make_strides(const Params& params) {
-  if (params.layout == Layout::kHwc) return {1, params.width * kChannels, kChannels};
-  return {params.height * params.width, params.width, 1};
+std::int64_t or_else(std::int64_t stride_bytes, std::int64_t row_bytes) {
+  return stride_bytes == 0 ? row_bytes : stride_bytes;
 }
 
-template <typename T>
-void fill_padding(const Params& params,
-                  const Placement& placement,
-                  const std::array<Channel, kChannels>& channels,
-                  const Strides& strides,
-                  T* out) {
-  const std::int64_t bottom = placement.top + placement.height;
-  const std::int64_t right = placement.left + placement.width;
-  for (std::int64_t c = 0; c < kChannels; ++c) {
-    const T value(
-        channels[static_cast<std::size_t>(c)].normalise(static_cast<float>(params.pad_value)));
-    for (std::int64_t y = 0; y < params.height; ++y) {
-      T* const row = out + c * strides.channel + y * strides.row;
-      const bool outside = y < placement.top || y >= bottom;
-      const std::int64_t left_end = outside ? params.width : placement.left;
-      for (std::int64_t x = 0; x < left_end; ++x) row[x * strides.column] = value;
-      if (outside) continue;
-      for (std::int64_t x = right; x < params.width; ++x) row[x * strides.column] = value;
-    }
-  }
-}
-
-// blended[i] = a[i] + (b[i] - a[i]) * fraction: two rows of the image, all channels alike.
-void blend_rows(const std::uint8_t* __restrict a,
-                const std::uint8_t* __restrict b,
-                float fraction,
-                std::int64_t count,
-                float* __restrict blended) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float low = static_cast<float>(a[i]);
-    blended[i] = low + (static_cast<float>(b[i]) - low) * fraction;
-  }
-}
-
-// One row of the picture from a blended row. The column stride is a constant of the layout.
-template <std::int64_t kColumn, typename T>
-void resample_row(const float* __restrict blended,
-                  const Tap* __restrict taps,
-                  std::int64_t width,
-                  const std::array<Channel, kChannels>& channels,
-                  std::int64_t channel_stride,
-                  T* __restrict out) {
-  const Channel c0 = channels[0];
-  const Channel c1 = channels[1];
-  const Channel c2 = channels[2];
-  T* __restrict out0 = out;
-  T* __restrict out1 = out + channel_stride;
-  T* __restrict out2 = out + 2 * channel_stride;
-  const auto sample = [](const float* pixel, const Channel& channel, float fraction) {
-    const float low = pixel[channel.source];
-    const float high = pixel[channel.source + kChannels];
-    return T(channel.normalise(low + (high - low) * fraction));
-  };
-  for (std::int64_t x = 0; x < width; ++x) {
-    const float* const pixel = blended + taps[x].low * kChannels;
-    const float fraction = taps[x].fraction;
-    out0[x * kColumn] = sample(pixel, c0, fraction);
-    out1[x * kColumn] = sample(pixel, c1, fraction);
-    out2[x * kColumn] = sample(pixel, c2, fraction);
-  }
-}
-
-}  // namespace
-
-Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Placement& placement) {
+Plane rgb_plane(const Inputs& in) {
   const auto& [height, width, channels] = in.image.shape;
-  if (height < 1 || width < 1 || channels != kChannels) {
-    return failure(StatusCode::kInvalidShape,
-                   "letterbox: image has shape ",
-                   in.image.shape,
-                   ", expected [H, W, 3] with at least one pixel; drop the alpha channel with "
-                   "image[..., :3], repeat a grey one with np.repeat(image, 3, axis=2)");
+  return {in.image.data, height, width, kChannels, or_else(in.stride_bytes, width * kChannels)};
+}
+
+Plane y_plane(const Nv12Inputs& in) {
+  return {in.y, in.height, in.width, 1, or_else(in.y_stride_bytes, in.width)};
+}
+
+Plane uv_plane(const Nv12Inputs& in) {
+  const std::int64_t width = (in.width + 1) / 2;
+  return {in.uv, (in.height + 1) / 2, width, 2, or_else(in.uv_stride_bytes, width * 2)};
+}
+
+RowPair make_rows(const Plane& plane, std::int64_t target, std::int64_t target_height) {
+  const Tap tap = make_tap(target, target_height, plane.height);
+  const std::uint8_t* const low = plane.data + tap.low * plane.stride_bytes;
+  return {low, tap.low + 1 < plane.height ? low + plane.stride_bytes : low, tap.fraction};
+}
+
+std::size_t taps_bytes(const Params& params) {
+  return Workspace::bytes<std::int64_t>(params.width + kMaxLanes) +
+         Workspace::bytes<float>(params.width + kMaxLanes);
+}
+
+// Taps of columns before they are told which lie in the tail.
+struct MutableTaps {
+  std::int64_t* offsets;
+  ColumnTaps taps;
+};
+
+MutableTaps make_taps(const Plane& plane, std::int64_t num_columns, Workspace& workspace) {
+  std::int64_t* const offsets = workspace.take<std::int64_t>(num_columns + kMaxLanes);
+  float* const fractions = workspace.take<float>(num_columns + kMaxLanes);
+  bool exact = true;
+  for (std::int64_t x = 0; x < num_columns; ++x) {
+    const Tap tap = make_tap(x, num_columns, plane.width);
+    offsets[x] = tap.low * plane.pixel_bytes;
+    fractions[x] = tap.fraction;
+    exact = exact && tap.fraction == 0.0f;
   }
+  std::fill_n(offsets + num_columns, kMaxLanes, 0);
+  std::fill_n(fractions + num_columns, kMaxLanes, 0.0f);
+
+  const std::int64_t row_bytes = plane.row_bytes();
+  const bool short_row = row_bytes <= kMaxCopiedRowBytes;
+  const std::int64_t tail_bytes = short_row ? row_bytes : kTailBytes;
+  std::int64_t num_before_tail = 0;
+  if (!short_row) {
+    const std::int64_t* const first_in_tail =
+        std::upper_bound(offsets, offsets + num_columns, row_bytes - kTapBytes);
+    num_before_tail = first_in_tail - offsets;
+  }
+  return {offsets,
+          {offsets,
+           fractions,
+           num_columns,
+           num_before_tail,
+           row_bytes - tail_bytes,
+           tail_bytes,
+           exact,
+           exact && num_columns == plane.width}};
+}
+
+ColumnTaps with_tail(const MutableTaps& made, std::int64_t num_before_tail) {
+  ColumnTaps taps = made.taps;
+  taps.num_before_tail = num_before_tail;
+  for (std::int64_t x = num_before_tail; x < taps.num_columns; ++x) {
+    made.offsets[x] -= taps.tail_begin;
+  }
+  return taps;
+}
+
+Status check_params(const Params& params) {
   if (std::min(params.height, params.width) < 1 ||
       std::max(params.height, params.width) > kMaxSide) {
     return failure(StatusCode::kInvalidArgument,
@@ -171,21 +174,40 @@ Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Pla
                    params.pad_value,
                    ", expected a finite value on the scale 0 to 255");
   }
+  return {};
+}
+
+Status shape_and_placement(const Params& params,
+                           std::int64_t height,
+                           std::int64_t width,
+                           Shape<3>& shape,
+                           Placement& placement) {
+  if (Status status = check_params(params); !status.ok()) return status;
   shape = params.layout == Layout::kHwc ? Shape<3>{params.height, params.width, kChannels}
                                         : Shape<3>{kChannels, params.height, params.width};
   placement = place(params, height, width);
   return check_output_size("letterbox", shape);
 }
 
-std::size_t workspace_bytes(const Params& params, const Inputs& in, const Context&) {
-  return Workspace::bytes<Tap>(params.width) +
-         Workspace::bytes<float>((in.image.shape[1] + 1) * kChannels);
+Status check_stride(const char* name, std::int64_t stride_bytes, std::int64_t row_bytes) {
+  if (stride_bytes == 0 || stride_bytes >= row_bytes) return {};
+  return failure(StatusCode::kInvalidArgument,
+                 "letterbox: ",
+                 name,
+                 " is ",
+                 stride_bytes,
+                 ", expected at least the ",
+                 row_bytes,
+                 " bytes of a row, or 0 for rows without a gap; copy a flipped picture first");
 }
 
-template <typename T>
-Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context& context) {
+template <typename T, typename In>
+Status check_call(const Params& params,
+                  const In& in,
+                  const TensorView<T, 3>& out,
+                  const Context& context,
+                  Placement& placement) {
   Shape<3> shape{};
-  Placement placement;
   if (Status status = output_shape(params, in, shape, placement); !status.ok()) return status;
   if (out.shape != shape) {
     return failure(StatusCode::kInvalidShape,
@@ -194,39 +216,148 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context
                    ", expected ",
                    shape);
   }
-  Status status = check_workspace("letterbox", context, workspace_bytes(params, in, context));
+  return check_workspace("letterbox", context, workspace_bytes(params, in, context));
+}
+
+template <typename T>
+Kernels<T> select_kernels(CpuLevel level) {
+  if constexpr (std::is_same_v<T, Half>) {
+    return VINFER_SELECT_LEVEL(level, half_kernels)();
+  } else {
+    return VINFER_SELECT_LEVEL(level, float_kernels)();
+  }
+}
+
+// Every row of the output: padding, and rows of the picture by resample(y, out_row), where out_row
+// is the output's element of the picture's column 0.
+template <typename T, typename Resample>
+void write_rows(const Params& params,
+                const Placement& placement,
+                const Format& format,
+                T* out,
+                const Context& context,
+                const Kernels<T>& kernels,
+                const Resample& resample) {
+  const std::int64_t column = format.interleaved ? kChannels : 1;
+  const std::int64_t num_tasks =
+      num_tasks_for(context.parallel, params.height, params.height * params.width * kChannels);
+  parallel_for(context.parallel,
+               params.height,
+               num_tasks,
+               [&](std::int64_t, std::int64_t first, std::int64_t last) {
+                 for (std::int64_t row = first; row < last; ++row) {
+                   T* const out_row = out + row * params.width * column;
+                   const std::int64_t y = row - placement.top;
+                   if (y < 0 || y >= placement.height) {
+                     kernels.fill_row(format, 0, params.width, out_row);
+                     continue;
+                   }
+                   kernels.fill_row(format, 0, placement.left, out_row);
+                   resample(y, out_row + placement.left * column);
+                   kernels.fill_row(
+                       format, placement.left + placement.width, params.width, out_row);
+                 }
+               });
+}
+
+}  // namespace
+
+Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Placement& placement) {
+  const auto& [height, width, channels] = in.image.shape;
+  if (height < 1 || width < 1 || channels != kChannels) {
+    return failure(StatusCode::kInvalidShape,
+                   "letterbox: image has shape ",
+                   in.image.shape,
+                   ", expected [H, W, 3] with at least one pixel; drop the alpha channel with "
+                   "image[..., :3], repeat a grey one with np.repeat(image, 3, axis=2)");
+  }
+  Status status = check_stride("stride_bytes", in.stride_bytes, width * kChannels);
+  if (!status.ok()) return status;
+  return shape_and_placement(params, height, width, shape, placement);
+}
+
+Status output_shape(const Params& params,
+                    const Nv12Inputs& in,
+                    Shape<3>& shape,
+                    Placement& placement) {
+  if (in.height < 1 || in.width < 1) {
+    return failure(StatusCode::kInvalidShape,
+                   "letterbox: the NV12 picture is of height ",
+                   in.height,
+                   " and width ",
+                   in.width,
+                   ", expected at least one pixel");
+  }
+  Status status = check_stride("y_stride_bytes", in.y_stride_bytes, in.width);
+  if (!status.ok()) return status;
+  status = check_stride("uv_stride_bytes", in.uv_stride_bytes, uv_plane(in).row_bytes());
+  if (!status.ok()) return status;
+  return shape_and_placement(params, in.height, in.width, shape, placement);
+}
+
+std::size_t workspace_bytes(const Params& params, const Inputs&, const Context&) {
+  return taps_bytes(params);
+}
+
+std::size_t workspace_bytes(const Params& params, const Nv12Inputs&, const Context&) {
+  return 2 * taps_bytes(params);
+}
+
+template <typename T>
+Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context& context) {
+  Placement placement;
+  Status status = check_call(params, in, out, context, placement);
   if (!status.ok()) return status;
 
-  const auto& [height, width, num_channels] = in.image.shape;
   Workspace workspace = context.workspace;
-  Tap* const taps = workspace.take<Tap>(params.width);
-  float* const blended = workspace.take<float>((width + 1) * kChannels);
-  for (std::int64_t x = 0; x < placement.width; ++x) taps[x] = make_tap(x, placement.width, width);
+  const Plane image = rgb_plane(in);
+  const MutableTaps made = make_taps(image, placement.width, workspace);
+  const ColumnTaps taps = with_tail(made, made.taps.num_before_tail);
+  const Format format = make_format(params);
+  const Kernels<T> kernels = select_kernels<T>(context.cpu_level);
+  write_rows(
+      params, placement, format, out.data, context, kernels, [&](std::int64_t y, T* out_row) {
+        kernels.resample_rgb_row(make_rows(image, y, placement.height), taps, format, out_row);
+      });
+  return {};
+}
 
-  const std::array<Channel, kChannels> channels = make_channels(params);
-  const Strides strides = make_strides(params);
-  fill_padding(params, placement, channels, strides, out.data);
+template <typename T>
+Status run(const Params& params, const Nv12Inputs& in, TensorView<T, 3> out, Context& context) {
+  Placement placement;
+  Status status = check_call(params, in, out, context, placement);
+  if (!status.ok()) return status;
 
-  const std::int64_t row_size = width * kChannels;
-  for (std::int64_t y = 0; y < placement.height; ++y) {
-    const Tap tap = make_tap(y, placement.height, height);
-    const std::uint8_t* const row = in.image.data + tap.low * row_size;
-    const std::uint8_t* const next = tap.low + 1 < height ? row + row_size : row;
-    blend_rows(row, next, tap.fraction, row_size, blended);
-    // One pixel more, so that the right neighbour of the last one can be read.
-    std::copy_n(blended + row_size - kChannels, kChannels, blended + row_size);
-    T* const out_row =
-        out.data + (placement.top + y) * strides.row + placement.left * strides.column;
-    if (params.layout == Layout::kHwc) {
-      resample_row<kChannels>(blended, taps, placement.width, channels, strides.channel, out_row);
-    } else {
-      resample_row<1>(blended, taps, placement.width, channels, strides.channel, out_row);
-    }
-  }
+  Workspace workspace = context.workspace;
+  const Plane luma = y_plane(in);
+  const Plane chroma = uv_plane(in);
+  const MutableTaps luma_made = make_taps(luma, placement.width, workspace);
+  const MutableTaps chroma_made = make_taps(chroma, placement.width, workspace);
+  // Where one plane needs its tail the other must have its own: both hold at least the last 15
+  // columns of their rows, and the column where the first of them starts is among these.
+  const std::int64_t num_before_tail =
+      std::min(luma_made.taps.num_before_tail, chroma_made.taps.num_before_tail);
+  const ColumnTaps luma_taps = with_tail(luma_made, num_before_tail);
+  const ColumnTaps chroma_taps = with_tail(chroma_made, num_before_tail);
+  const YuvToRgb colors = make_yuv_to_rgb(in.matrix, in.full_range);
+  const Format format = make_format(params);
+  const Kernels<T> kernels = select_kernels<T>(context.cpu_level);
+  write_rows(
+      params, placement, format, out.data, context, kernels, [&](std::int64_t y, T* out_row) {
+        kernels.resample_nv12_row(make_rows(luma, y, placement.height),
+                                  luma_taps,
+                                  make_rows(chroma, y, placement.height),
+                                  chroma_taps,
+                                  colors,
+                                  format,
+                                  out_row);
+      });
   return {};
 }
 
 template Status run(const Params&, const Inputs&, TensorView<float, 3>, Context&);
 template Status run(const Params&, const Inputs&, TensorView<Half, 3>, Context&);
+template Status run(const Params&, const Nv12Inputs&, TensorView<float, 3>, Context&);
+template Status run(const Params&, const Nv12Inputs&, TensorView<Half, 3>, Context&);
 
 }  // namespace vinfer::letterbox

@@ -1,7 +1,6 @@
 """Backends: how one graph is run. They know arrays and graphs, not models."""
 
 from vinfer.backends.base import Provider, Session, SessionInfo, SessionOptions, TensorSpec
-from vinfer.backends.threads import usable_threads
 
 __all__ = [
     "Provider",
@@ -10,7 +9,6 @@ __all__ = [
     "SessionOptions",
     "TensorSpec",
     "load",
-    "usable_threads",
 ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vinfer.backends.base import Array, SessionInfo, SessionOptions, TensorSpec, check_inputs
-from vinfer.backends.threads import usable_threads
+from vinfer.threads import usable_threads
 from vinfer.errors import BackendError, MissingDependencyError, ProviderUnavailableError
 
 _logger = logging.getLogger(__name__)

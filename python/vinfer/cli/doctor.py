@@ -161,6 +161,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     rows = [
         ("vinfer", f"{own['version']} in {own['path']}"),
         ("native module", own["native"] or f"does not load: {own['native_problem']}"),
+        ("kernels", _kernels(own["kernels"])),
         ("import time", f"{own['import_seconds']:.2f} s" if own["import_seconds"] else "unknown"),
         ("python", f"{machine['python']} ({machine['executable']})"),
         ("platform", machine["platform"]),
@@ -212,6 +213,14 @@ def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
         else:
             remedy = f" -> {verdict.remedy}" if verdict.remedy else ""
             print_line(f"can not  {verdict.what}: {verdict.reason}{remedy}")
+
+
+def _kernels(kernels: Mapping[str, Any] | None) -> str:
+    if kernels is None:
+        return "none"
+    if not kernels["cuda"]:
+        return f"{kernels['cpu_level']}; no CUDA kernels in this build"
+    return f"{kernels['cpu_level']}; CUDA, {kernels['cuda_devices']} GPUs found"
 
 
 def _cores(machine: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vinfer.backends import SessionOptions, load
-from vinfer.backends.threads import cpu_quota, usable_threads
 from vinfer.bundles import (
     Bundle,
     RelationManifest,
@@ -24,6 +23,7 @@ from vinfer.bundles import (
     known_bundles,
 )
 from vinfer.errors import VinferError
+from vinfer.threads import cpu_quota, usable_threads
 
 # Package on the index, module to import, extras of vinfer that bring it (none: vinfer itself).
 PACKAGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -96,13 +96,20 @@ def package_facts() -> list[dict[str, Any]]:
 
 
 def vinfer_facts() -> dict[str, Any]:
-    """Version, native module, and how long `import vinfer` takes in a new process, seconds."""
+    """Version, native module and its kernels, and what `import vinfer` takes in a new process."""
     import vinfer
 
-    native, problem = None, None
+    native, problem, kernels = None, None, None
     try:
-        native = str(importlib.import_module("vinfer._native").__file__)
-    except ImportError as exc:
+        module = importlib.import_module("vinfer._native")
+        native = str(module.__file__)
+        kernels = {
+            "cpu_level": module.cpu_levels()[-1],
+            "cuda": module.cuda_was_built(),
+            "cuda_devices": module.num_cuda_devices(),
+            "ort_library": str(vinfer.ort_library_path()),
+        }
+    except (ImportError, VinferError) as exc:
         problem = str(exc)
     code = "import time; t = time.perf_counter(); import vinfer; print(time.perf_counter() - t)"
     seconds = _output([sys.executable, "-c", code])
@@ -111,6 +118,7 @@ def vinfer_facts() -> dict[str, Any]:
         "path": str(Path(vinfer.__file__).parent),
         "native": native,
         "native_problem": problem,
+        "kernels": kernels,
         "import_seconds": float(seconds) if seconds else None,
     }
 

@@ -27,8 +27,7 @@ def preprocess(image: UInt8Array, how: Preprocess) -> tuple[Float32Array, Letter
         ShapeError, DTypeError: ``image`` is something else; the message says how to convert it.
     """
     check_image(image)
-    if how.mode == "pad" and how.rounding == "floor":
-        return _padded_from_floor(image, how)
+    # One thread: frames are prepared side by side already.
     return letterbox(
         image,
         how.size,
@@ -37,46 +36,10 @@ def preprocess(image: UInt8Array, how: Preprocess) -> tuple[Float32Array, Letter
         std=how.std,
         pad_value=how.pad_value,
         align=how.align,
+        rounding=how.rounding,
         swap_channels=how.color == "BGR",
+        num_threads=1,
     )
-
-
-def _padded_from_floor(
-    image: UInt8Array, how: Preprocess
-) -> tuple[Float32Array, LetterboxTransform]:
-    height, width = how.size
-    inner_height, inner_width = floor_size(image.shape[:2], how.size)
-    picture, _ = letterbox(
-        image,
-        (inner_height, inner_width),
-        mode="stretch",
-        mean=how.mean,
-        std=how.std,
-        swap_channels=how.color == "BGR",
-    )
-    top = 0 if how.align == "top_left" else (height - inner_height) // 2
-    left = 0 if how.align == "top_left" else (width - inner_width) // 2
-    padding = (how.pad_value - np.array(how.mean)) / np.array(how.std)
-    out = np.empty((3, height, width), np.float32)
-    out[:] = padding.astype(np.float32)[:, None, None]
-    out[:, top : top + inner_height, left : left + inner_width] = picture
-    return out, LetterboxTransform(
-        scale_x=inner_width / image.shape[1],
-        scale_y=inner_height / image.shape[0],
-        offset_x=float(left),
-        offset_y=float(top),
-        source_height=image.shape[0],
-        source_width=image.shape[1],
-    )
-
-
-def floor_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a picture that fills one side of ``size``, the other rounded down."""
-    (source_height, source_width), (height, width) = source, size
-    # In integers: a float scale rounds 7 down to 6.999 now and then.
-    if height * source_width <= width * source_height:
-        return height, max(1, source_width * height // source_height)
-    return max(1, source_height * width // source_width), width
 
 
 def check_image(image: npt.NDArray[Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vinfer.backends import threads
+from vinfer import threads
 
 
 def write(path: Path, text: str) -> None:
