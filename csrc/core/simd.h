@@ -140,6 +140,61 @@ VINFER_INLINE F32 permute(F32 value, I32 index) {
 #endif
 }
 
+// The same from two vectors side by side: 0 <= index[i] < 2 * kLanes.
+VINFER_INLINE F32 permute(F32 low, F32 high, I32 index) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_permutex2var_ps(reinterpret_cast<__m512>(low),
+                                                      reinterpret_cast<__m512i>(index),
+                                                      reinterpret_cast<__m512>(high)));
+#elif defined(__AVX2__)
+  // The index counts modulo 8 in the permutations, its next bit becomes the sign that chooses.
+  return reinterpret_cast<F32>(
+      _mm256_blendv_ps(reinterpret_cast<__m256>(permute(low, index)),
+                       reinterpret_cast<__m256>(permute(high, index)),
+                       _mm256_castsi256_ps(_mm256_slli_epi32(reinterpret_cast<__m256i>(index), 28))));
+#else
+  F32 result;
+  for (int i = 0; i < kLanes; ++i) {
+    result[i] = index[i] < kLanes ? low[index[i]] : high[index[i] - kLanes];
+  }
+  return result;
+#endif
+}
+
+// Lanes of both in turn, a[0] b[0] a[1] b[1] ..., from the lower and from the upper halves.
+VINFER_INLINE F32 interleave_low(F32 a, F32 b) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+  return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+
+VINFER_INLINE F32 interleave_high(F32 a, F32 b) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(
+      a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+  return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+// rows[i][j] becomes rows[j][i]: each step deals the rows out like a pack of cards.
+VINFER_INLINE void transpose(F32 (&rows)[kLanes]) {
+  for (int step = 1; step < kLanes; step *= 2) {
+    F32 dealt[kLanes];
+    for (int i = 0; i < kLanes / 2; ++i) {
+      dealt[2 * i] = interleave_low(rows[i], rows[i + kLanes / 2]);
+      dealt[2 * i + 1] = interleave_high(rows[i], rows[i + kLanes / 2]);
+    }
+    for (int i = 0; i < kLanes; ++i) rows[i] = dealt[i];
+  }
+}
+
 // `value` where `mask` is all ones, 0 where it is 0: the result of a comparison is such a mask.
 VINFER_INLINE F32 keep(F32 value, I32 mask) { return as_float(as_bits(value) & mask); }
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from vinfer.config import Config, load_config
     from vinfer.delivery import Progress
     from vinfer.engine import Engine
+    from vinfer.ort_library import ort_library_path
     from vinfer.report.annotate import AnnotatedVideo
     from vinfer.report.html import HtmlReport
     from vinfer.sources import open_source
@@ -72,6 +73,7 @@ _LAZY = {
     "load_config": "vinfer.config",
     "open_source": "vinfer.sources",
     "ops": "vinfer.ops",
+    "ort_library_path": "vinfer.ort_library",
     "read_events": "vinfer.stores.jsonl",
 }
 
@@ -116,6 +118,7 @@ __all__ = [
     "load_config",
     "open_source",
     "ops",
+    "ort_library_path",
     "read_events",
 ]
 

@@ -79,7 +79,6 @@ py::tuple call_roi_align(const Caller& caller,
   });
 }
 
-#ifdef VINFER_BACKWARD_TMP
 py::object call_roi_align_backward(const Caller& caller,
                                    const py::object& grad_pooled_object,
                                    const py::object& boxes_object,
@@ -127,7 +126,6 @@ py::object call_roi_align_backward(const Caller& caller,
   return grad_pooled.dtype == DType::kFloat64 ? run(double{}) : run(float{});
 }
 
-#endif
 py::object call_positional_maps(const Caller& caller,
                                 const py::object& boxes_object,
                                 const py::object& reference_object,
@@ -369,7 +367,6 @@ void register_ops(py::module_& module) {
              py::arg("out"),
              py::arg("options"),
              "The pooled RoIs, and how many had their sampling grid capped.");
-#ifdef VINFER_BACKWARD_TMP
   module.def("roi_align_backward",
              bind(caller, &call_roi_align_backward),
              py::arg("grad_pooled"),
@@ -381,7 +378,6 @@ void register_ops(py::module_& module) {
              py::arg("aligned"),
              py::arg("out"),
              py::arg("options"));
-#endif
   module.def("positional_maps",
              bind(caller, &call_positional_maps),
              py::arg("boxes"),

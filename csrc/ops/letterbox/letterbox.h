@@ -45,11 +45,11 @@ struct Inputs {
   std::int64_t stride_bytes = 0;
 };
 
-// Primaries of the luma and colour-difference equations: standard, E'Y = Kr R' + Kg G' + Kb B'.
+// Weights of E'Y = Kr E'R + Kg E'G + Kb E'B, Kg = 1 - Kr - Kb.
 enum class ColorMatrix {
-  kBt601,   // Rec. ITU-R BT.601-7, section 2.5.1: Kr 0.299, Kb 0.114
-  kBt709,   // Rec. ITU-R BT.709-6, item 3.2: Kr 0.2126, Kb 0.0722
-  kBt2020,  // Rec. ITU-R BT.2020-2, table 4, non-constant luminance: Kr 0.2627, Kb 0.0593
+  kBt601,   // Recommendation ITU-R BT.601-7: Kr 0.299, Kb 0.114
+  kBt709,   // BT.709-6: Kr 0.2126, Kb 0.0722
+  kBt2020,  // BT.2020-2, non-constant luminance: Kr 0.2627, Kb 0.0593
 };
 
 // A picture as hardware decoders give it: a plane of Y' and one of alternating C'B and C'R for
@@ -124,10 +124,9 @@ struct YuvToRgb {
   float blue_b;
 };
 
-// The standards define E'CB = (E'B - E'Y) / (2 (1 - Kb)), E'CR = (E'R - E'Y) / (2 (1 - Kr)), and
-// 8-bit levels of 16 + 219 E'Y and 128 + 224 E'C (BT.601-7 section 2.5.3, BT.709-6 item 4.6,
-// BT.2020-2 table 5); full range is 255 E'Y and 128 + 255 E'C (Rec. ITU-T H.273,
-// VideoFullRangeFlag).
+// The Recommendations define E'CB = (E'B - E'Y) / (2 (1 - Kb)), E'CR = (E'R - E'Y) / (2 (1 - Kr))
+// and 8-bit levels of 16 + 219 E'Y and 128 + 224 E'C; full range, by VideoFullRangeFlag of ITU-T
+// H.273, is 255 E'Y and 128 + 255 E'C.
 inline YuvToRgb make_yuv_to_rgb(ColorMatrix matrix, bool full_range) {
   const double kr = matrix == ColorMatrix::kBt601   ? 0.299
                     : matrix == ColorMatrix::kBt709 ? 0.2126

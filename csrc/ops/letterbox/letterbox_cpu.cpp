@@ -89,7 +89,40 @@ std::size_t taps_bytes(const Params& params) {
          Workspace::bytes<float>(params.width + kMaxLanes);
 }
 
-// Taps of columns before they are told which lie in the tail.
+std::size_t pair_bytes(const Params& params) {
+  return Workspace::bytes<std::uint8_t>(params.width / 2 * kPairBytes);
+}
+
+// Fills in the pairs of columns, as far as they reach: none where the picture is much reduced.
+void add_pairs(ColumnTaps& taps, std::int64_t row_bytes, Workspace& workspace) {
+  taps.pair_shuffles = nullptr;
+  taps.num_paired = 0;
+  if (taps.exact) return;
+  // The two pixels of the second column may be the last of the 16 bytes.
+  constexpr std::int64_t kMaxDistance = kPairBytes - 2 * kChannels;
+  std::int64_t num_pairs = 0;
+  while (2 * num_pairs + 1 < taps.num_before_tail) {
+    const std::int64_t* const pair = taps.offsets + 2 * num_pairs;
+    if (pair[1] - pair[0] > kMaxDistance || pair[0] > row_bytes - kPairBytes) break;
+    ++num_pairs;
+  }
+  taps.num_paired = 2 * num_pairs / kMaxLanes * kMaxLanes;
+  std::uint8_t* const shuffles = workspace.take<std::uint8_t>(taps.num_paired / 2 * kPairBytes);
+  taps.pair_shuffles = shuffles;
+  for (std::int64_t pair = 0; pair < taps.num_paired / 2; ++pair) {
+    const std::int64_t second = taps.offsets[2 * pair + 1] - taps.offsets[2 * pair];
+    const std::int64_t pixels[] = {0, kChannels, second, second + kChannels};
+    std::uint8_t* to = shuffles + pair_order(pair) * kPairBytes;
+    for (const std::int64_t pixel : pixels) {
+      for (std::int64_t byte = 0; byte < 4; ++byte) {
+        *to++ = static_cast<std::uint8_t>((pixel + byte) % kPairBytes);
+      }
+    }
+  }
+}
+
+// Taps whose offsets all count from the start of the row: what lies in the tail may depend on
+// another plane.
 struct MutableTaps {
   std::int64_t* offsets;
   ColumnTaps taps;
@@ -124,6 +157,8 @@ MutableTaps make_taps(const Plane& plane, std::int64_t num_columns, Workspace& w
            num_before_tail,
            row_bytes - tail_bytes,
            tail_bytes,
+           0,
+           nullptr,
            exact,
            exact && num_columns == plane.width}};
 }
@@ -296,7 +331,7 @@ Status output_shape(const Params& params,
 }
 
 std::size_t workspace_bytes(const Params& params, const Inputs&, const Context&) {
-  return taps_bytes(params);
+  return taps_bytes(params) + pair_bytes(params);
 }
 
 std::size_t workspace_bytes(const Params& params, const Nv12Inputs&, const Context&) {
@@ -312,7 +347,8 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context
   Workspace workspace = context.workspace;
   const Plane image = rgb_plane(in);
   const MutableTaps made = make_taps(image, placement.width, workspace);
-  const ColumnTaps taps = with_tail(made, made.taps.num_before_tail);
+  ColumnTaps taps = with_tail(made, made.taps.num_before_tail);
+  add_pairs(taps, image.row_bytes(), workspace);
   const Format format = make_format(params);
   const Kernels<T> kernels = select_kernels<T>(context.cpu_level);
   write_rows(
@@ -333,8 +369,9 @@ Status run(const Params& params, const Nv12Inputs& in, TensorView<T, 3> out, Con
   const Plane chroma = uv_plane(in);
   const MutableTaps luma_made = make_taps(luma, placement.width, workspace);
   const MutableTaps chroma_made = make_taps(chroma, placement.width, workspace);
-  // Where one plane needs its tail the other must have its own: both hold at least the last 15
-  // columns of their rows, and the column where the first of them starts is among these.
+  // Both planes turn to their tails at the same column, the first that either cannot load from its
+  // row. A tail holds 32 columns of Y' or 16 of chroma, which is the same stretch of the picture
+  // and several times what 8 bytes cover, so the other plane's tail holds that column too.
   const std::int64_t num_before_tail =
       std::min(luma_made.taps.num_before_tail, chroma_made.taps.num_before_tail);
   const ColumnTaps luma_taps = with_tail(luma_made, num_before_tail);

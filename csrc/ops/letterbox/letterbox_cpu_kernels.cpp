@@ -5,8 +5,9 @@
 #include "core/simd.h"
 
 // kLanes output pixels at a time. The bytes of their source pixels lie anywhere, so they are loaded
-// one pixel at a time, 8 bytes that hold both horizontal neighbours, and everything after that is
-// arithmetic on vectors. A gather instruction is slower than these loads on the machines measured.
+// one pixel at a time, 8 bytes that hold both horizontal neighbours, or two pixels at a time, 16
+// bytes; everything after that is arithmetic on vectors. Gather instructions are slower: on Zen 4
+// the bilinear kernel took 1.36 ns a pixel with them, 1.07 with single loads, 0.84 with pairs.
 namespace vinfer::letterbox::VINFER_LEVEL {
 using namespace vinfer::VINFER_LEVEL;
 namespace {
@@ -124,6 +125,12 @@ VINFER_INLINE Rgb rgb_of(U32 word) {
 
 // ---- sources: sample(x) gives the pixels of kLanes columns of the picture from column x on ----
 
+VINFER_INLINE Rgb bilinear(const Words& low, const Words& high, F32 row_fraction, F32 fraction) {
+  return {{lerp_bytes(low, high, 0xffu, row_fraction, fraction),
+           lerp_bytes(low, high, 0xff00u, row_fraction, fraction) * 0x1p-8f,
+           lerp_bytes(low, high, 0xff0000u, row_fraction, fraction) * 0x1p-16f}};
+}
+
 struct BilinearRgb {
   const std::uint8_t* low;
   const std::uint8_t* high;
@@ -133,12 +140,61 @@ struct BilinearRgb {
   VINFER_INLINE Rgb sample(const BilinearRgb& s, std::int64_t x) {
     const Words low = load_words(s.low, s.taps.offsets + x);
     const Words high = load_words(s.high, s.taps.offsets + x);
-    const F32 fraction = load(s.taps.fractions + x);
-    return {{lerp_bytes(low, high, 0xffu, s.row_fraction, fraction),
-             lerp_bytes(low, high, 0xff00u, s.row_fraction, fraction) * 0x1p-8f,
-             lerp_bytes(low, high, 0xff0000u, s.row_fraction, fraction) * 0x1p-16f}};
+    return bilinear(low, high, s.row_fraction, load(s.taps.fractions + x));
   }
 };
+
+#if defined(__AVX2__)
+// The same for columns in pairs: half as many loads, each of two pixels and their neighbours.
+struct PairedRgb {
+  const std::uint8_t* low;
+  const std::uint8_t* high;
+  const ColumnTaps& taps;
+  F32 row_fraction;
+
+  static constexpr std::int64_t kOddPairs = kMaxLanes / 4 * kPairBytes;  // where they start
+
+  VINFER_INLINE __m256i load_pairs(const std::uint8_t* row, const std::int64_t* offsets) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_as<__m128i>(row + offsets[0])),
+                                   load_as<__m128i>(row + offsets[4]),
+                                   1);
+  }
+
+  VINFER_INLINE Words load_words(const PairedRgb& s, const std::uint8_t* row, std::int64_t x) {
+    const std::int64_t* const offsets = s.taps.offsets + x;
+    const std::uint8_t* const shuffles = s.taps.pair_shuffles +
+                                         x / kMaxLanes * kMaxLanes * (kPairBytes / 2) +
+                                         x % kMaxLanes * (kPairBytes / 4);
+#if defined(__AVX512F__)
+    const auto even_first = _mm512_castsi256_si512(load_pairs(row, offsets));
+    const auto odd_first = _mm512_castsi256_si512(load_pairs(row, offsets + 2));
+    const __m512i even =
+        _mm512_shuffle_epi8(_mm512_inserti64x4(even_first, load_pairs(row, offsets + 8), 1),
+                            load_as<__m512i>(shuffles));
+    const __m512i odd =
+        _mm512_shuffle_epi8(_mm512_inserti64x4(odd_first, load_pairs(row, offsets + 10), 1),
+                            load_as<__m512i>(shuffles + kOddPairs));
+    const __m512 a = _mm512_castsi512_ps(even);
+    const __m512 b = _mm512_castsi512_ps(odd);
+    return {reinterpret_cast<U32>(_mm512_shuffle_ps(a, b, 0x88)),
+            reinterpret_cast<U32>(_mm512_shuffle_ps(a, b, 0xdd))};
+#else
+    const __m256 a = _mm256_castsi256_ps(
+        _mm256_shuffle_epi8(load_pairs(row, offsets), load_as<__m256i>(shuffles)));
+    const __m256 b = _mm256_castsi256_ps(
+        _mm256_shuffle_epi8(load_pairs(row, offsets + 2), load_as<__m256i>(shuffles + kOddPairs)));
+    return {reinterpret_cast<U32>(_mm256_shuffle_ps(a, b, 0x88)),
+            reinterpret_cast<U32>(_mm256_shuffle_ps(a, b, 0xdd))};
+#endif
+  }
+
+  VINFER_INLINE Rgb sample(const PairedRgb& s, std::int64_t x) {
+    const Words low = load_words(s, s.low, x);
+    const Words high = load_words(s, s.high, x);
+    return bilinear(low, high, s.row_fraction, load(s.taps.fractions + x));
+  }
+};
+#endif
 
 struct ExactRgb {
   const std::uint8_t* row;
@@ -184,9 +240,10 @@ struct BilinearNv12 {
   const YuvToRgb& colors;
 
   VINFER_INLINE F32 clamp(F32 value) {
+    const F32 least{};
     const F32 most = broadcast(255.0f);
-    value = keep(value, value > F32{});
-    return select(value < most, value, most);
+    value = value > least ? value : least;
+    return value < most ? value : most;
   }
 
   VINFER_INLINE Rgb sample(const BilinearNv12& s, std::int64_t x) {
@@ -341,7 +398,12 @@ void resample_rgb_row(const RowPair& rows, const ColumnTaps& taps, const Format&
   const F32 fraction = broadcast(rows.fraction);
   const BilinearRgb source{rows.low, rows.high, taps, fraction};
   const BilinearRgb tail{low.bytes, high.bytes, taps, fraction};
-  copy_columns(source, format, 0, taps.num_before_tail, out);
+  std::int64_t x = 0;
+#if defined(__AVX2__)
+  x = taps.num_paired;
+  copy_columns(PairedRgb{rows.low, rows.high, taps, fraction}, format, 0, x, out);
+#endif
+  copy_columns(source, format, x, taps.num_before_tail, out);
   copy_columns(tail, format, taps.num_before_tail, end, out);
 }
 

@@ -19,6 +19,16 @@ inline constexpr std::int64_t kMaxCopiedRowBytes = 64;
 // `fractions` that must exist beyond the last.
 inline constexpr std::int64_t kMaxLanes = 16;
 
+// Columns in pairs are loaded 16 bytes a pair, then shuffled to four words: of the first column a
+// pixel and its right neighbour, then of the second. A word is a pixel and a byte that is ignored.
+inline constexpr std::int64_t kPairBytes = 16;
+
+// Where in `pair_shuffles` the pair stands: in each kMaxLanes columns the even pairs, then the odd.
+inline std::int64_t pair_order(std::int64_t pair) {
+  constexpr std::int64_t kPairs = kMaxLanes / 2;
+  return pair / kPairs * kPairs + pair % 2 * (kPairs / 2) + pair % kPairs / 2;
+}
+
 // Taps of all columns of the picture in one plane of the source.
 struct ColumnTaps {
   const std::int64_t* offsets;  // of the lower neighbour, in bytes, from `tail_begin` in the tail
@@ -27,6 +37,10 @@ struct ColumnTaps {
   std::int64_t num_before_tail;
   std::int64_t tail_begin;  // in bytes from the start of the row
   std::int64_t tail_bytes;
+  // Of an RGB image that is not much reduced: columns [0, num_paired), a multiple of kMaxLanes, can
+  // be loaded in pairs, from offsets[2i] on. The shuffles' bytes stand in pair_order().
+  std::int64_t num_paired;
+  const std::uint8_t* pair_shuffles;
   bool exact;       // all fractions are 0
   bool contiguous;  // exact, and every column of the source is wanted
 };

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from vinfer.backends.base import Array, SessionInfo, SessionOptions, TensorSpec, check_inputs
-from vinfer.threads import usable_threads
 from vinfer.errors import BackendError, MissingDependencyError, ProviderUnavailableError
+from vinfer.threads import usable_threads
 
 _logger = logging.getLogger(__name__)
 
