@@ -1,14 +1,79 @@
 #include <algorithm>
 
 #include "core/half.h"
-#include "ops/positional_maps/positional_maps.h"
+#include "core/parallel.h"
+#include "ops/positional_maps/positional_maps_cpu_kernels.h"
 
 namespace vinfer::positional_maps {
 namespace {
 
-float bin_centre(const Affine& position, std::int64_t bin, std::int64_t bins) {
-  const float t = (static_cast<float>(bin) + 0.5f) / static_cast<float>(bins);
-  return position.alpha + position.beta * t;
+// Where the centre of a bin lies along the box, in (0, 1).
+float bin_centre(std::int64_t bin, std::int64_t bins) {
+  return (static_cast<float>(bin) + 0.5f) / static_cast<float>(bins);
+}
+
+void fill(CpuLevel level, const Affine& position, const float* t, std::int64_t count, float* map) {
+  VINFER_SELECT_LEVEL(level, fill_float)(position, t, count, map);
+}
+
+void fill(CpuLevel level, const Affine& position, const float* t, std::int64_t count, Half* map) {
+  VINFER_SELECT_LEVEL(level, fill_half)(position, t, count, map);
+}
+
+Affine across(const Inputs& in, std::int64_t r) {
+  const float* const box = in.boxes.data + 4 * r;
+  const float* const reference = in.reference.data + 4 * r;
+  return relative_position(box[0], box[2], reference[0], reference[2]);
+}
+
+Affine down(const Inputs& in, std::int64_t r) {
+  const float* const box = in.boxes.data + 4 * r;
+  const float* const reference = in.reference.data + 4 * r;
+  return relative_position(box[1], box[3], reference[1], reference[3]);
+}
+
+// Maps of up to kMaxBins bins, with the centres of all bins: their rows are too short for vectors.
+template <typename T>
+void fill_small_maps(const Params& params,
+                     const Inputs& in,
+                     std::int64_t first,
+                     std::int64_t last,
+                     T* maps,
+                     CpuLevel level) {
+  float x[kMaxBins];
+  float y[kMaxBins];
+  const std::int64_t size = params.height * params.width;
+  for (std::int64_t i = 0; i < size; ++i) {
+    x[i] = bin_centre(i % params.width, params.width);
+    y[i] = bin_centre(i / params.width, params.height);
+  }
+  for (std::int64_t r = first; r < last; ++r) {
+    fill(level, across(in, r), x, size, maps + 2 * r * size);
+    fill(level, down(in, r), y, size, maps + (2 * r + 1) * size);
+  }
+}
+
+template <typename T>
+void fill_large_maps(const Params& params,
+                     const Inputs& in,
+                     std::int64_t first,
+                     std::int64_t last,
+                     T* maps,
+                     CpuLevel level) {
+  float x[kMaxBins];
+  for (std::int64_t j = 0; j < params.width; ++j) x[j] = bin_centre(j, params.width);
+  T* row = maps + 2 * first * params.height * params.width;
+  for (std::int64_t r = first; r < last; ++r) {
+    const Affine horizontal = across(in, r);
+    for (std::int64_t i = 0; i < params.height; ++i, row += params.width) {
+      fill(level, horizontal, x, params.width, row);
+    }
+    const Affine vertical = down(in, r);
+    for (std::int64_t i = 0; i < params.height; ++i) {
+      const float y = bin_centre(i, params.height);
+      row = std::fill_n(row, params.width, T(vertical.alpha + vertical.beta * y));
+    }
+  }
 }
 
 }  // namespace
@@ -44,7 +109,7 @@ Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape) {
 }
 
 template <typename T>
-Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context&) {
+Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context& context) {
   Shape<4> shape{};
   if (Status status = output_shape(params, in, shape); !status.ok()) return status;
   if (maps.shape != shape) {
@@ -54,21 +119,16 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Contex
                    ", expected ",
                    shape);
   }
-  T* map = maps.data;
-  for (std::int64_t r = 0; r < in.boxes.shape[0]; ++r) {
-    const float* box = in.boxes.data + 4 * r;
-    const float* reference = in.reference.data + 4 * r;
-    const Affine across = relative_position(box[0], box[2], reference[0], reference[2]);
-    const Affine down = relative_position(box[1], box[3], reference[1], reference[3]);
-    for (std::int64_t i = 0; i < params.height; ++i) {
-      for (std::int64_t j = 0; j < params.width; ++j) {
-        *map++ = T(bin_centre(across, j, params.width));
-      }
-    }
-    for (std::int64_t i = 0; i < params.height; ++i) {
-      map = std::fill_n(map, params.width, T(bin_centre(down, i, params.height)));
-    }
-  }
+  if (maps.size() == 0) return {};
+  const std::int64_t num_tasks = num_tasks_for(context.parallel, shape[0], maps.size());
+  const bool small = params.height * params.width <= kMaxBins;
+  parallel_for(context.parallel,
+               shape[0],
+               num_tasks,
+               [&](std::int64_t, std::int64_t first, std::int64_t last) {
+                 const auto fill_maps = small ? fill_small_maps<T> : fill_large_maps<T>;
+                 fill_maps(params, in, first, last, maps.data, context.cpu_level);
+               });
   return {};
 }
 

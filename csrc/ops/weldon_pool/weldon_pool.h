@@ -12,9 +12,13 @@
 // alpha times the mean of its k_min lowest.
 //
 // Precision: float32 in and out, exact comparisons, sums in float64 with one rounding at the end.
-// With tau the k-th value, a sum is (the values strictly beyond tau, in index order) + (the rest
-// of k) * tau, so that it depends neither on the selection algorithm nor on threads.
+// With tau the k-th value, a sum is (the values strictly beyond tau) + (the rest of k) * tau. The
+// former is made of 16 partial sums, in index order: value i goes to partial i % 16, and then
+// partial j + 8 is added to partial j, j + 4 to j, j + 2, j + 1. So it depends neither on the
+// selection algorithm nor on threads nor on the CPU level.
 namespace vinfer::weldon_pool {
+
+inline constexpr int kNumPartialSums = 16;
 
 struct Params {
   std::int64_t k_max = 16;  // >= 1; above the size of the map it counts as that size

@@ -4,6 +4,7 @@
 
 #include "core/cpu_level.h"
 #include "core/half.h"
+#include "ops/weldon_pool/weldon_pool.h"
 
 namespace vinfer::weldon_pool {
 
@@ -21,37 +22,37 @@ struct Job {
   double alpha;
 };
 
-// Floats that the kernels need beside the maps.
+// Floats that the kernels need beside the maps: a set of columns and four maps, or one map padded.
 constexpr std::int64_t scratch_floats(std::int64_t size) {
-  return size <= kMaxColumnValues ? kMaxLanes * kMaxColumnValues : size + 2 * kMaxLanes;
+  return size <= kMaxColumnValues ? (kMaxLanes + 4) * kMaxColumnValues : size + 2 * kMaxLanes;
 }
 
-// The kernels of one CPU level. They leave a map that holds an infinity to the caller:
-// unfinished[m] says so.
-template <typename T>
-using PoolMaps = void (*)(const Job& job,
-                          const T* maps,
-                          std::int64_t num_maps,
-                          float* scratch,
-                          T* pooled,
-                          bool* unfinished);
+// Mean of the k values that come first, `count` of which lie strictly beyond the k-th, tau.
+[[gnu::always_inline]] inline double mean_of_first(double sum,
+                                                   std::int64_t count,
+                                                   double tau,
+                                                   std::int64_t k) {
+  return (sum + static_cast<double>(k - count) * tau) / static_cast<double>(k);
+}
 
 }  // namespace vinfer::weldon_pool
 
-#define VINFER_DECLARE(level)                \
-  namespace vinfer::weldon_pool::level {     \
-  void pool_maps(const Job& job,             \
-                 const float* maps,          \
-                 std::int64_t num_maps,      \
-                 float* scratch,             \
-                 float* pooled,              \
-                 bool* unfinished);          \
-  void pool_maps(const Job& job,             \
-                 const Half* maps,           \
-                 std::int64_t num_maps,      \
-                 float* scratch,             \
-                 Half* pooled,               \
-                 bool* unfinished);          \
+// The kernels of one CPU level. A map with a value that is not finite is left to the caller:
+// unfinished[m] says so.
+#define VINFER_DECLARE(level)            \
+  namespace vinfer::weldon_pool::level { \
+  void pool_float(const Job& job,        \
+                  const float* maps,     \
+                  std::int64_t num_maps, \
+                  float* scratch,        \
+                  float* pooled,         \
+                  bool* unfinished);     \
+  void pool_half(const Job& job,         \
+                 const Half* maps,       \
+                 std::int64_t num_maps,  \
+                 float* scratch,         \
+                 Half* pooled,           \
+                 bool* unfinished);      \
   }
 VINFER_FOR_EACH_LEVEL(VINFER_DECLARE)
 #undef VINFER_DECLARE
