@@ -25,7 +25,7 @@ test-all: ## the same and the long suites
 
 lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py benchmarks/*.py
 	@$(BIN)/python -m mypy.stubtest vinfer._native
 

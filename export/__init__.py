@@ -2,6 +2,8 @@
 
 from vinfer.export.catalogue import EXPORTS, export
 from vinfer.export.detector import pack_detector
+from vinfer.export.functions import attach_functions
+from vinfer.export.to_onnx import to_onnx
 from vinfer.export.yolox import import_yolox
 
-__all__ = ["EXPORTS", "export", "import_yolox", "pack_detector"]
+__all__ = ["EXPORTS", "attach_functions", "export", "import_yolox", "pack_detector", "to_onnx"]

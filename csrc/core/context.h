@@ -44,7 +44,7 @@ enum class Device { kCpu, kCuda };
 
 // What a call may use besides its arguments.
 struct Context {
-  Workspace workspace;           // in the memory of `device`
+  Workspace workspace;           // CPU only: no op needs any on a GPU
   Parallel* parallel = nullptr;  // CPU only; without one the call runs on its own thread
   CpuLevel cpu_level = CpuLevel::kBaseline;
   Device device = Device::kCpu;

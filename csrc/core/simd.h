@@ -112,6 +112,9 @@ VINFER_INLINE void store_first(float* to, F32 value, std::int64_t count) {
 #if defined(__AVX512F__)
   const auto mask = static_cast<__mmask16>((1u << count) - 1u);
   _mm512_mask_storeu_ps(to, mask, reinterpret_cast<__m512>(value));
+#elif defined(__AVX2__)
+  const I32 mask = I32{0, 1, 2, 3, 4, 5, 6, 7} < broadcast(static_cast<std::int32_t>(count));
+  _mm256_maskstore_ps(to, reinterpret_cast<__m256i>(mask), reinterpret_cast<__m256>(value));
 #else
   float values[kLanes];
   store(values, value);
@@ -148,10 +151,10 @@ VINFER_INLINE F32 permute(F32 low, F32 high, I32 index) {
                                                       reinterpret_cast<__m512>(high)));
 #elif defined(__AVX2__)
   // The index counts modulo 8 in the permutations, its next bit becomes the sign that chooses.
-  return reinterpret_cast<F32>(
-      _mm256_blendv_ps(reinterpret_cast<__m256>(permute(low, index)),
-                       reinterpret_cast<__m256>(permute(high, index)),
-                       _mm256_castsi256_ps(_mm256_slli_epi32(reinterpret_cast<__m256i>(index), 28))));
+  return reinterpret_cast<F32>(_mm256_blendv_ps(
+      reinterpret_cast<__m256>(permute(low, index)),
+      reinterpret_cast<__m256>(permute(high, index)),
+      _mm256_castsi256_ps(_mm256_slli_epi32(reinterpret_cast<__m256i>(index), 28))));
 #else
   F32 result;
   for (int i = 0; i < kLanes; ++i) {

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from vinfer.backends import Session, SessionOptions, TensorSpec, load
-from vinfer.threads import usable_threads
 from vinfer.errors import (
     BackendError,
     ConfigError,
@@ -20,6 +19,7 @@ from vinfer.errors import (
     ProviderUnavailableError,
     ShapeError,
 )
+from vinfer.threads import usable_threads
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

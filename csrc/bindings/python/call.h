@@ -67,18 +67,13 @@ class Caller {
       context.parallel = pool.get();
     }
     const std::size_t bytes = workspace_bytes(context);
+    const std::unique_ptr<std::byte[], AlignedDelete> memory(static_cast<std::byte*>(
+        ::operator new[](bytes, std::align_val_t{kWorkspaceAlignment}, std::nothrow)));
+    if (memory == nullptr) raise_out_of_memory(op);
+    context.workspace = Workspace(memory.get(), bytes);
     Status status;
-    if (like.device == Device::kCuda) {
+    {
       const DeviceScope scope(like);
-      const DeviceScratch scratch(op, bytes, options.stream);
-      context.workspace = Workspace(scratch.data(), bytes);
-      const py::gil_scoped_release release;
-      status = call(context);
-    } else {
-      const std::unique_ptr<std::byte[], AlignedDelete> memory(static_cast<std::byte*>(
-          ::operator new[](bytes, std::align_val_t{kWorkspaceAlignment}, std::nothrow)));
-      if (memory == nullptr) raise_out_of_memory(op);
-      context.workspace = Workspace(memory.get(), bytes);
       const py::gil_scoped_release release;
       status = call(context);
     }

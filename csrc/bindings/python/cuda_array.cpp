@@ -141,19 +141,6 @@ DeviceScope::~DeviceScope() {
   if (previous_ >= 0) static_cast<void>(cudaSetDevice(previous_));
 }
 
-DeviceScratch::DeviceScratch(const char* op, std::size_t bytes, void* stream) : stream_(stream) {
-  if (bytes == 0) return;
-  void* data = nullptr;
-  check(op, cudaMallocAsync(&data, bytes, static_cast<cudaStream_t>(stream)));
-  data_ = static_cast<std::byte*>(data);
-}
-
-DeviceScratch::~DeviceScratch() {
-  if (data_ != nullptr) {
-    static_cast<void>(cudaFreeAsync(data_, static_cast<cudaStream_t>(stream_)));
-  }
-}
-
 void register_cuda_array(py::module_& module) {
   py::class_<CudaArray>(module, "_CudaArray", "A result on a GPU; take it over by DLPack.")
       .def(
@@ -187,8 +174,6 @@ DeviceScope::DeviceScope(const Tensor& tensor) {
   if (tensor.device == Device::kCuda) refuse("device");
 }
 DeviceScope::~DeviceScope() = default;
-DeviceScratch::DeviceScratch(const char*, std::size_t, void*) {}
-DeviceScratch::~DeviceScratch() = default;
 void register_cuda_array(py::module_&) {}
 
 #endif

@@ -31,21 +31,6 @@ class DeviceScope {
   int previous_ = -1;
 };
 
-// Memory on the GPU for one call, given back in the order of the stream.
-class DeviceScratch {
- public:
-  DeviceScratch(const char* op, std::size_t bytes, void* stream);
-  ~DeviceScratch();
-  DeviceScratch(const DeviceScratch&) = delete;
-  DeviceScratch& operator=(const DeviceScratch&) = delete;
-
-  std::byte* data() const { return data_; }
-
- private:
-  std::byte* data_ = nullptr;
-  void* stream_ = nullptr;
-};
-
 void register_cuda_array(py::module_& module);
 
 }  // namespace vinfer::bindings

@@ -19,14 +19,6 @@ namespace {
 
 using Size = std::pair<std::int64_t, std::int64_t>;  // height, width
 
-void refuse_float64_on_gpu(const char* op, const Tensor& tensor) {
-  if (tensor.device != Device::kCuda || tensor.dtype != DType::kFloat64) return;
-  raise_if_error(failure(StatusCode::kInvalidDType,
-                         op,
-                         ": found float64 on a GPU, expected float32 or float16; float64 is for "
-                         "checking gradients on the CPU"));
-}
-
 roi_align::Params roi_align_params(Size output_size,
                                    double spatial_scale,
                                    std::int64_t sampling_ratio,
@@ -57,7 +49,6 @@ py::tuple call_roi_align(const Caller& caller,
   const Tensor batch_indices =
       as_tensor(batch_indices_object, {"batch_indices", "[R]", 1, {DType::kInt64}});
   check_same_device("roi_align", {&features, &boxes, &batch_indices});
-  refuse_float64_on_gpu("roi_align", features);
   const auto params = roi_align_params(output_size, spatial_scale, sampling_ratio, aligned);
   return with_float_type(features.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -95,7 +86,6 @@ py::object call_roi_align_backward(const Caller& caller,
   const Tensor batch_indices =
       as_tensor(batch_indices_object, {"batch_indices", "[R]", 1, {DType::kInt64}});
   check_same_device("roi_align_backward", {&grad_pooled, &boxes, &batch_indices});
-  refuse_float64_on_gpu("roi_align_backward", grad_pooled);
   const auto params = roi_align_params(
       {grad_pooled.shape[2], grad_pooled.shape[3]}, spatial_scale, sampling_ratio, aligned);
   const auto run = [&](auto zero) {
@@ -166,7 +156,6 @@ py::object call_weldon_pool(const Caller& caller,
                             const CallOptions& how) {
   const Tensor x = as_tensor(
       x_object, {"x", "[N, C, H, W]", 4, {DType::kFloat32, DType::kFloat16, DType::kFloat64}});
-  refuse_float64_on_gpu("weldon_pool", x);
   const weldon_pool::Params params{k_max, k_min, alpha};
   return with_float_type(x.dtype, [&](auto zero) -> py::object {
     using T = decltype(zero);

@@ -94,6 +94,12 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context
 template <typename T>
 Status run(const Params& params, const Nv12Inputs& in, TensorView<T, 3> out, Context& context);
 
+// `run` on a GPU, for arguments that it has checked: puts the work on the context's stream.
+template <typename T>
+Status run_cuda(const Params& params, const Inputs& in, TensorView<T, 3> out, Context& context);
+template <typename T>
+Status run_cuda(const Params& params, const Nv12Inputs& in, TensorView<T, 3> out, Context& context);
+
 // Two neighbours on one axis: low + (high - low) * fraction, high = min(low + 1, extent - 1).
 struct Tap {
   std::int64_t low;

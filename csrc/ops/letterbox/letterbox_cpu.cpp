@@ -330,11 +330,13 @@ Status output_shape(const Params& params,
   return shape_and_placement(params, in.height, in.width, shape, placement);
 }
 
-std::size_t workspace_bytes(const Params& params, const Inputs&, const Context&) {
+std::size_t workspace_bytes(const Params& params, const Inputs&, const Context& context) {
+  if (context.device == Device::kCuda) return 0;
   return taps_bytes(params) + pair_bytes(params);
 }
 
-std::size_t workspace_bytes(const Params& params, const Nv12Inputs&, const Context&) {
+std::size_t workspace_bytes(const Params& params, const Nv12Inputs&, const Context& context) {
+  if (context.device == Device::kCuda) return 0;
   return 2 * taps_bytes(params);
 }
 
@@ -343,6 +345,7 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 3> out, Context
   Placement placement;
   Status status = check_call(params, in, out, context, placement);
   if (!status.ok()) return status;
+  if (context.device == Device::kCuda) return run_cuda(params, in, out, context);
 
   Workspace workspace = context.workspace;
   const Plane image = rgb_plane(in);
@@ -363,6 +366,7 @@ Status run(const Params& params, const Nv12Inputs& in, TensorView<T, 3> out, Con
   Placement placement;
   Status status = check_call(params, in, out, context, placement);
   if (!status.ok()) return status;
+  if (context.device == Device::kCuda) return run_cuda(params, in, out, context);
 
   Workspace workspace = context.workspace;
   const Plane luma = y_plane(in);

@@ -36,6 +36,10 @@ Status output_shape(const Params& params, const Inputs& in, Shape<4>& shape);
 template <typename T>
 Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context& context);
 
+// `run` on a GPU, for arguments that it has checked: puts the work on the context's stream.
+template <typename T>
+Status run_cuda(const Params& params, const Inputs& in, TensorView<T, 4> maps, Context& context);
+
 // Position at t in [0, 1] along the box: alpha + beta * t.
 struct Affine {
   float alpha = 0.0f;

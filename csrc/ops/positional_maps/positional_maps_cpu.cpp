@@ -120,6 +120,7 @@ Status run(const Params& params, const Inputs& in, TensorView<T, 4> maps, Contex
                    shape);
   }
   if (maps.size() == 0) return {};
+  if (context.device == Device::kCuda) return run_cuda(params, in, maps, context);
   const std::int64_t num_tasks = num_tasks_for(context.parallel, shape[0], maps.size());
   const bool small = params.height * params.width <= kMaxBins;
   parallel_for(context.parallel,

@@ -15,9 +15,12 @@
 // products of a y and an x factor, so a RoI is out[c] = A_y f[c] A_x^T with two sparse matrices
 // that all channels share.
 //
-// Precision: float32 in and out. What is discontinuous in a position (samples a bin, inside or
-// outside) is decided in float32 in the order of the ONNX kernel, so that both decide alike;
-// positions and weights are float64, sums over the map float32.
+// Precision: what is discontinuous in a position (samples a bin, inside or outside) is decided in
+// float32 in the order of the ONNX kernel, so that both decide alike; positions and weights are
+// float64. Weights are then rounded to the type of the sums over the map: float32 for float and
+// Half, float64 for double. On the CPU results are the same bit for bit for every level, number of
+// threads and number of RoIs a call. A pixel to which no sample gives a weight has no influence,
+// not even where it is NaN.
 namespace vinfer::roi_align {
 
 struct Params {
@@ -39,7 +42,7 @@ struct Inputs {
 
 template <typename T>
 struct Outputs {
-  TensorView<T, 4> pooled;  // [R, C, pooled_height, pooled_width]
+  TensorView<T, 4> pooled;  // [R, C, pooled_height, pooled_width]; overlaps no input
   // RoIs whose adaptive grid was cut down to max_adaptive_samples: boxes far outside the map.
   std::int64_t num_capped = 0;
 };
@@ -60,6 +63,45 @@ std::size_t workspace_bytes(const Params& params, const Inputs<T>& in, const Con
 // one pixel when not aligned. An inverted box gives zeros when adaptive.
 template <typename T>
 Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
+
+// `run` on a GPU, for arguments that it has checked but for the values of `batch_indices`: a RoI
+// whose image is not in the batch gives zeros, and `num_capped` stays 0, since nothing is read
+// back. Puts the work on the context's stream. T is float or Half.
+template <typename T>
+Status run_cuda(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
+
+template <typename T>
+struct BackwardInputs {
+  TensorView<const T, 4> grad_pooled;               // [R, C, pooled_height, pooled_width]
+  TensorView<const float, 2> boxes;                 // [R, 4], as in Inputs
+  TensorView<const std::int64_t, 1> batch_indices;  // [R]
+};
+
+// Checks everything but the values of `batch_indices`.
+template <typename T>
+Status check_backward(const Params& params,
+                      const BackwardInputs<T>& in,
+                      const Shape<4>& feature_shape);
+
+template <typename T>
+std::size_t backward_workspace_bytes(const Params& params,
+                                     const BackwardInputs<T>& in,
+                                     const Shape<4>& feature_shape,
+                                     const Context& context);
+
+// The gradient of `run` by its features, for T float or double: the sum of A_y^T grad_pooled A_x
+// over the RoIs in their order, zero where no RoI reaches. Overwrites `grad_features`.
+template <typename T>
+Status run_backward(const Params& params,
+                    const BackwardInputs<T>& in,
+                    TensorView<T, 4> grad_features,
+                    Context& context);
+
+// Likewise `run_backward` on a GPU; the order of the additions varies from run to run.
+Status run_backward_cuda(const Params& params,
+                         const BackwardInputs<float>& in,
+                         TensorView<float, 4> grad_features,
+                         Context& context);
 
 // A box reaching no further than the map never needs more samples than this.
 VINFER_HD inline std::int64_t max_adaptive_samples(std::int64_t extent, std::int64_t bins) {
@@ -108,7 +150,7 @@ VINFER_HD inline Interval make_interval(
   return interval;
 }
 
-// Two neighbours and their weights; both weights are 0 for a sample that is outside.
+// Two neighbours and their weights, or one, twice; both weights are 0 for a sample outside.
 struct Tap {
   std::int64_t low = 0;
   std::int64_t high = 0;
@@ -138,9 +180,10 @@ VINFER_HD inline Tap make_tap(const Interval& interval,
     return tap;
   }
   tap.low = static_cast<std::int64_t>(position);
-  tap.high = tap.low + 1;
   tap.high_weight = position - static_cast<double>(tap.low);
   tap.low_weight = 1.0 - tap.high_weight;
+  // A neighbour of weight 0 is none: 0 times infinity would be NaN.
+  tap.high = tap.high_weight > 0.0 ? tap.low + 1 : tap.low;
   return tap;
 }
 

@@ -60,4 +60,9 @@ std::size_t workspace_bytes(const Params& params, const Inputs<T>& in, const Con
 template <typename T>
 Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
 
+// `run` on a GPU, for arguments that it has checked: puts the work on the context's stream. T is
+// float or Half.
+template <typename T>
+Status run_cuda(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context);
+
 }  // namespace vinfer::weldon_pool

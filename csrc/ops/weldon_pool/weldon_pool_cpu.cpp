@@ -147,6 +147,18 @@ Status check_output(const char* name, bool right) {
                  " has another shape than output_shapes() tells");
 }
 
+template <typename T>
+Status start_on_gpu(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& context) {
+  if constexpr (std::is_same_v<T, double>) {
+    return failure(
+        StatusCode::kInvalidDType,
+        "weldon_pool: found float64 on a GPU, expected float32 or float16; float64 is for "
+        "checking gradients on the CPU");
+  } else {
+    return run_cuda(params, in, out, context);
+  }
+}
+
 }  // namespace
 
 template <typename T>
@@ -185,6 +197,7 @@ Status output_shapes(const Params& params, const Inputs<T>& in, OutputShapes& sh
 
 template <typename T>
 std::size_t workspace_bytes(const Params&, const Inputs<T>& in, const Context& context) {
+  if (context.device == Device::kCuda) return 0;
   const auto& [images, channels, height, width] = in.features.shape;
   const std::int64_t num_tasks =
       num_tasks_for(context.parallel, images * channels, in.features.size());
@@ -205,6 +218,7 @@ Status run(const Params& params, const Inputs<T>& in, Outputs<T>& out, Context& 
     if (Status status = check_output("indices", right); !status.ok()) return status;
   }
   if (out.pooled.size() == 0) return {};
+  if (context.device == Device::kCuda) return start_on_gpu(params, in, out, context);
   Status status = check_workspace("weldon_pool", context, workspace_bytes(params, in, context));
   if (!status.ok()) return status;
 

@@ -130,9 +130,9 @@ def roi_align_backward(
 
 def _native_batch_indices(batch_indices: Any, stream: int | None) -> Any:
     native = to_native("batch_indices", batch_indices, stream)
-    if isinstance(native, np.ndarray):
-        if np.issubdtype(native.dtype, np.integer):
-            return native.astype(np.int64, copy=False)
+    if isinstance(native, np.ndarray) and native.dtype != np.int64:
+        if native.dtype.kind in "iu":
+            return native.astype(np.int64)
         raise DTypeError(
             f"batch_indices: found dtype {native.dtype}, expected integers of shape [R]; convert "
             "with np.asarray(batch_indices, np.int64)"

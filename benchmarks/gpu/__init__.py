@@ -1,0 +1,1 @@
+"""Acceptance and benchmarks on an NVIDIA GPU: ``benchmarks/gpu/acceptance.sh``."""

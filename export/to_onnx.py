@@ -1,0 +1,169 @@
+"""PyTorch modules to ONNX files that run with vinfer's kernels and without them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vinfer.errors import BackendError, InputError, MissingDependencyError
+from vinfer.export.functions import DOMAIN, MIN_OPSET, VERSION, attach_functions, make_function
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+TENSOR_TYPES = ["tensor(float)", "tensor(float16)", "tensor(int64)", "tensor(uint8)"]
+OPSETS = (18, 19, 20)  # those that both PyTorch writes and ONNX Runtime 1.17 reads
+
+
+def to_onnx(
+    model: torch.nn.Module,
+    args: tuple[Any, ...],
+    *,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    dynamic_shapes: Any = None,
+    opset: int = OPSETS[0],
+) -> onnx.ModelProto:
+    """Export a module; its calls of `torch.ops.vinfer` become nodes with bodies.
+
+    Args:
+        model: exported as it is: call ``eval()`` before, for layers that differ in training.
+        args: example inputs.
+        input_names, output_names: of the graph, in order.
+        dynamic_shapes: which axes may vary, as `torch.export.export` takes it.
+        opset: 18 to 20.
+
+    Returns:
+        A model of IR version 9 that any ONNX Runtime from 1.17 on runs, and one with vinfer's
+        library by its kernels. It was not run: compare it with the module on inputs of your own.
+
+    Raises:
+        InputError: ``opset`` is another one.
+        BackendError: PyTorch can't export the module.
+        MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
+    """
+    if opset not in OPSETS:
+        raise InputError(f"opset: found {opset}, expected {OPSETS[0]} to {OPSETS[-1]}")
+    try:
+        import torch
+
+        translations = _translations()
+    except ImportError as exc:
+        raise MissingDependencyError.of("PyTorch or onnxscript", "train", exc) from exc
+    with warnings.catch_warnings():
+        # PyTorch 2.13 warns of its own use of a class, and of axes that share one name.
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        warnings.filterwarnings("ignore", ".*shares the same shape constraints", UserWarning)
+        try:
+            program = torch.onnx.export(
+                model,
+                args,
+                dynamo=True,
+                input_names=input_names,
+                output_names=output_names,
+                dynamic_shapes=dynamic_shapes,
+                opset_version=opset,
+                custom_translation_table=translations,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as exc:
+            raise BackendError(f"PyTorch can't export the module: {_first_cause(exc)}") from exc
+    return attach_functions(program.model_proto)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _first_cause(error.__cause__)
+
+
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """From each op of PyTorch to what writes its node."""
+    import torch
+    from onnxscript import values
+
+    import vinfer.training.torch_ops  # noqa: F401 (registers the ops)
+
+    domain = values.Opset(DOMAIN, VERSION)
+
+    def node(name: str) -> Any:
+        return values.Op(domain, name, _schema(name))
+
+    # onnxscript reads these signatures: what has the type of a number or text is an attribute.
+    def roi_align(
+        features,
+        boxes,
+        batch_indices,
+        output_size: Sequence[int],
+        spatial_scale: float,
+        sampling_ratio: int = 0,
+        aligned: bool = True,
+    ):
+        return node("RoiAlign")(
+            features,
+            boxes,
+            batch_indices,
+            output_height=output_size[0],
+            output_width=output_size[1],
+            sampling_ratio=sampling_ratio,
+            spatial_scale=spatial_scale,
+            coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
+        )
+
+    def positional_maps(boxes, reference, size: Sequence[int]):
+        return node("PositionalMaps")(boxes, reference, height=size[0], width=size[1])
+
+    def weldon_pool(x, k_max: int, k_min: int, alpha: float = 1.0):
+        return node("WeldonPool")(x, k_max=k_max, k_min=k_min, alpha=alpha)
+
+    def letterbox(
+        image,
+        size: Sequence[int],
+        mode: str = "pad",
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        pad_value: float = 114.0,
+        layout: str = "chw",
+        align: str = "center",
+        rounding: str = "nearest",
+        swap_channels: bool = False,
+    ):
+        return node("Letterbox")(
+            image,
+            height=size[0],
+            width=size[1],
+            mode=mode,
+            mean=mean,
+            std=std,
+            pad_value=pad_value,
+            layout=layout,
+            align=align,
+            rounding=rounding,
+            swap_channels=int(swap_channels),
+        )
+
+    ops = torch.ops.vinfer
+    return {
+        ops.roi_align.default: roi_align,
+        ops.positional_maps.default: positional_maps,
+        ops.weldon_pool.default: weldon_pool,
+        ops.letterbox.default: letterbox,
+    }
+
+
+def _schema(name: str) -> onnx.defs.OpSchema:
+    """onnxscript writes no node without one; it leaves types to PyTorch, which knows them."""
+    from onnx.defs import OpSchema
+
+    function = make_function(name, MIN_OPSET)
+    values = [*function.input, *function.output]
+    parameters = {value: OpSchema.FormalParameter(value, f"T_{value}") for value in values}
+    return OpSchema(
+        name,
+        DOMAIN,
+        VERSION,
+        inputs=[parameters[value] for value in function.input],
+        outputs=[parameters[value] for value in function.output],
+        type_constraints=[(f"T_{value}", TENSOR_TYPES, "") for value in values],
+        attributes=[OpSchema.Attribute(each.name, each, "") for each in function.attribute_proto],
+    )
