@@ -70,6 +70,7 @@ def to_onnx(
             )
         except torch.onnx.OnnxExporterError as exc:
             raise BackendError(f"PyTorch can't export the module: {_first_cause(exc)}") from exc
+    assert program is not None  # PyTorch gives none only where it writes a file itself
     return attach_functions(program.model_proto)
 
 
@@ -91,14 +92,14 @@ def _translations() -> dict[Any, Callable[..., Any]]:
 
     # onnxscript reads these signatures: what has the type of a number or text is an attribute.
     def roi_align(
-        features,
-        boxes,
-        batch_indices,
+        features: Any,
+        boxes: Any,
+        batch_indices: Any,
         output_size: Sequence[int],
         spatial_scale: float,
         sampling_ratio: int = 0,
         aligned: bool = True,
-    ):
+    ) -> Any:
         return node("RoiAlign")(
             features,
             boxes,
@@ -110,14 +111,14 @@ def _translations() -> dict[Any, Callable[..., Any]]:
             coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
         )
 
-    def positional_maps(boxes, reference, size: Sequence[int]):
+    def positional_maps(boxes: Any, reference: Any, size: Sequence[int]) -> Any:
         return node("PositionalMaps")(boxes, reference, height=size[0], width=size[1])
 
-    def weldon_pool(x, k_max: int, k_min: int, alpha: float = 1.0):
+    def weldon_pool(x: Any, k_max: int, k_min: int, alpha: float = 1.0) -> Any:
         return node("WeldonPool")(x, k_max=k_max, k_min=k_min, alpha=alpha)
 
     def letterbox(
-        image,
+        image: Any,
         size: Sequence[int],
         mode: str = "pad",
         mean: Sequence[float] = (0.0, 0.0, 0.0),
@@ -127,7 +128,7 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         align: str = "center",
         rounding: str = "nearest",
         swap_channels: bool = False,
-    ):
+    ) -> Any:
         return node("Letterbox")(
             image,
             height=size[0],

@@ -3,6 +3,7 @@
 
     python3 tools/setup.py demo        # environment, native module, detector, demo clip
     python3 tools/setup.py test        # the same with test tools and system packages
+    python3 tools/setup.py bench       # the same with the libraries that benchmarks compare with
 
 Standard library only, since it runs before anything is installed. A step leaves a stamp that holds
 a hash of what it depends on, written after it succeeded: an interrupted set-up goes on where it
@@ -43,7 +44,12 @@ NO_NETWORK = (
     "downloaded is kept."
 )
 
-EXTRAS = {"demo": "video,export", "test": "video,export,eval,postgresql,train,dev"}
+# Each goal includes those before it.
+EXTRAS = {
+    "demo": "video,export",
+    "test": "video,export,eval,postgresql,train,dev",
+    "bench": "video,export,eval,postgresql,train,dev,bench",
+}
 
 
 class SetupError(Exception):
@@ -129,7 +135,7 @@ def install_dependencies(goal: str) -> str:
             capture_output=True,
             text=True,
         ).stdout.split("\n")
-        if goal == "test":
+        if goal != "demo":
             # The newest PyTorch brings gigabytes of CUDA packages that no test needs.
             requirements = [TORCH if line.startswith("torch") else line for line in requirements]
         # OpenCV's usual build, which `trackers` asks for, needs the libraries of a desktop.
@@ -137,11 +143,13 @@ def install_dependencies(goal: str) -> str:
         run(*PIP, "uninstall", "--yes", "opencv-python", hint="pip could not remove opencv-python")
         run(*PIP, "install", "--no-deps", "--force-reinstall", HEADLESS_OPENCV, hint=NO_NETWORK)
 
-    key = digest([ROOT / "pyproject.toml", ROOT / "tools" / "requirements.py"], goal)
-    if goal == "demo" and (STAMPS / "dependencies-test").exists():
-        key_test = digest([ROOT / "pyproject.toml", ROOT / "tools" / "requirements.py"], "test")
-        if (STAMPS / "dependencies-test").read_text() == key_test:
+    files = [ROOT / "pyproject.toml", ROOT / "tools" / "requirements.py"]
+    goals = list(EXTRAS)
+    for larger in goals[goals.index(goal) + 1 :]:
+        stamp = STAMPS / f"dependencies-{larger}"
+        if stamp.exists() and stamp.read_text() == digest(files, larger):
             return "unchanged"
+    key = digest(files, goal)
     return stamped(f"dependencies-{goal}", key, action)
 
 
@@ -260,7 +268,7 @@ def main() -> int:
         (f"detector {DETECTOR} (first time: 75 MB)", get_detector),
         ("demo clip bikes.mp4 (2 MB)", get_clip),
     ]
-    if goal == "test":
+    if goal != "demo":
         steps.append(("PostgreSQL and Chromium for the tests", install_system_packages))
     for number, (title, step) in enumerate(steps, 1):
         sys.stdout.write(f"[{number}/{len(steps)}] {title} ... ")

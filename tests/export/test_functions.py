@@ -25,13 +25,15 @@ TYPES = {
     np.dtype(np.bool_): TensorProto.BOOL,
 }
 OPSETS = [16, 17, 18, 19, 20, 21]
+RANKS = {"Letterbox": 3, "PositionalMaps": 4, "RoiAlign": 4, "WeldonPool": 2}
 RNG = np.random.default_rng(0)
 
 
 def model_of(
     nodes: list[onnx.NodeProto], inputs: Arrays, output_dtype: Any = np.float32, opset: int = 18
 ) -> onnx.ModelProto:
-    """All sizes are left open, so that one model takes all."""
+    """All sizes are left open, so that one model takes all. The first node tells the rank."""
+    rank = RANKS.get(nodes[0].op_type, 2)
     graph = helper.make_graph(
         nodes,
         "graph",
@@ -39,14 +41,15 @@ def model_of(
             helper.make_tensor_value_info(name, TYPES[array.dtype], [None] * array.ndim)
             for name, array in inputs.items()
         ],
-        [helper.make_tensor_value_info("Y", TYPES[np.dtype(output_dtype)], None)],
+        [helper.make_tensor_value_info("Y", TYPES[np.dtype(output_dtype)], [None] * rank)],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("vinfer", 1)]
     return helper.make_model(graph, ir_version=10, opset_imports=opsets)
 
 
 def node(op: str, inputs: list[str], output: str = "Y", **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(op, inputs, [output], name=f"my_{op}", domain="vinfer", **attributes)
+    name = f"my_{op}" if output == "Y" else f"my_{op}_{output}"
+    return helper.make_node(op, inputs, [output], name=name, domain="vinfer", **attributes)
 
 
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
@@ -256,7 +259,7 @@ def test_old_body_is_replaced() -> None:
     assert attach_functions(given) == attach_functions(weldon_model())
 
 
-def test_nodes_of_one_name_may_differ() -> None:
+def test_nodes_of_one_op_may_differ() -> None:
     image = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     model = model_of(
         [
@@ -274,7 +277,7 @@ def test_nodes_of_one_name_may_differ() -> None:
 def test_nodes_in_subgraphs_and_functions() -> None:
     def branch(k_max: int) -> onnx.GraphProto:
         inner = node("WeldonPool", ["X"], "inner", k_max=k_max, k_min=0)
-        info = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+        info = helper.make_tensor_value_info("inner", TensorProto.FLOAT, [None, None])
         return helper.make_graph([inner], "branch", [], [info])
 
     choose = helper.make_node(

@@ -17,8 +17,8 @@ import real_parts
 from numpy.typing import NDArray
 
 # The oldest that the library supports, one in between, the newest; and one that is too old.
-NUMPY = {"1.17.3": "numpy<2", "1.20.1": "numpy<2", "1.31.1": "numpy>=2", "1.16.3": "numpy<2"}
-SUPPORTED = ("1.17.3", "1.20.1", "1.31.1")
+NUMPY = {"1.17.3": "numpy<2", "1.20.1": "numpy<2", "1.32.0": "numpy>=2", "1.16.3": "numpy<2"}
+SUPPORTED = ("1.17.3", "1.20.1", "1.32.0")
 TOO_OLD = "1.16.3"
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / "build" / "ort-venvs"

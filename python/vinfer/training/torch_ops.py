@@ -35,7 +35,7 @@ def roi_align(
     aligned: bool = True,
 ) -> Tensor:
     """`vinfer.ops.roi_align`; differentiable in ``features``."""
-    pooled = _fake_roi_align(features, boxes, batch_indices, output_size, spatial_scale)
+    pooled: Tensor = _fake_roi_align(features, boxes, batch_indices, output_size, spatial_scale)
     ops.roi_align(
         _plain(features),
         _plain(boxes),
@@ -140,7 +140,7 @@ roi_align.register_autograd(_differentiate_roi_align, setup_context=_save_for_ro
 )
 def positional_maps(boxes: Tensor, reference: Tensor, size: Sequence[int]) -> Tensor:
     """`vinfer.ops.positional_maps`; boxes get no gradient."""
-    maps = _fake_positional_maps(boxes, reference, size)
+    maps: Tensor = _fake_positional_maps(boxes, reference, size)
     ops.positional_maps(
         _plain(boxes),
         _plain(reference),
@@ -177,7 +177,7 @@ positional_maps.register_autograd(
 )
 def weldon_pool(x: Tensor, k_max: int, k_min: int, alpha: float = 1.0) -> Tensor:
     """`vinfer.ops.weldon_pool`; differentiable in ``x``."""
-    pooled = _fake_weldon_pool(x, k_max, k_min, alpha)
+    pooled: Tensor = _fake_weldon_pool(x, k_max, k_min, alpha)
     ops.weldon_pool(_plain(x), k_max, k_min, alpha, out=_writable(pooled), stream=_stream(x))
     return pooled
 
@@ -252,7 +252,7 @@ def letterbox(
     swap_channels: bool = False,
 ) -> Tensor:
     """`vinfer.ops.letterbox` without the transform; no gradient."""
-    network_image = _fake_letterbox(image, size, layout=layout)
+    network_image: Tensor = _fake_letterbox(image, size, layout=layout)
     ops.letterbox(
         _plain(image),
         (size[0], size[1]),
