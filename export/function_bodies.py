@@ -99,26 +99,34 @@ PositionalMaps <height: int = 7, width: int = 7> (boxes, reference) => (maps) {
 WELDON_POOL = """
 WeldonPool <k_max: int = 16, k_min: int = 16, alpha: float = 1.0> (X) => (Y) {
   features = Cast <to = 1> (X)
-  # Not by -1, which Reshape can't solve where there is no map.
-  maps = Shape <start = 0, end = 2> (features)
+  num_images = Shape <start = 0, end = 1> (features)
+  num_channels = Shape <start = 1, end = 2> (features)
   map_height = Shape <start = 2, end = 3> (features)
   map_width = Shape <start = 3, end = 4> (features)
+  num_maps = Mul (num_images, num_channels)
   size = Mul (map_height, map_width)
-  flat_shape = Concat <axis = 0> (maps, size)
-  values = Reshape <allowzero = 1> (features, flat_shape)
-  axis = Constant <value = int64[1] {2}> ()
+  flat_shape = Concat <axis = 0> (num_maps, size)
+  maps = Reshape <allowzero = 1> (features, flat_shape)
+  # Where there is no map, one of zeros: TopK of ONNX Runtime 1.20 divides by their number.
+  none = Constant <value = int64[1] {0}> ()
+  at_least = Constant <value = int64[1] {1}> ()
+  num_missing = Sub (at_least, num_maps)
+  num_added = Max (num_missing, none)
+  pads = Concat <axis = 0> (none, none, num_added, none)
+  values = Pad (maps, pads)
+  axis = Constant <value = int64[1] {1}> ()
   zero = Constant <value = float {0.0}> ()
 
   most_highest = Constant <value_int: int = @k_max> ()
   num_highest = Min (most_highest, size)
-  highest, highest_positions = TopK <axis = 2, largest = 1, sorted = 0> (values, num_highest)
+  highest, highest_positions = TopK <axis = 1, largest = 1, sorted = 0> (values, num_highest)
   highest_sum = ReduceSum <keepdims = 0> (highest, axis)
   highest_count = Cast <to = 1> (num_highest)
   highest_mean = Div (highest_sum, highest_count)
 
   most_lowest = Constant <value_int: int = @k_min> ()
   num_lowest = Min (most_lowest, size)
-  lowest, lowest_positions = TopK <axis = 2, largest = 0, sorted = 0> (values, num_lowest)
+  lowest, lowest_positions = TopK <axis = 1, largest = 0, sorted = 0> (values, num_lowest)
   lowest_sum = ReduceSum <keepdims = 0> (lowest, axis)
   lowest_count = Cast <to = 1> (num_lowest)
   one = Constant <value = float {1.0}> ()
@@ -137,7 +145,10 @@ WeldonPool <k_max: int = 16, k_min: int = 16, alpha: float = 1.0> (X) => (Y) {
   num_nans = ReduceSum <keepdims = 0> (nan_marks, axis)
   has_nan = Greater (num_nans, zero)
   not_a_number = Div (zero, zero)
-  result = Where (has_nan, not_a_number, pooled)
+  results = Where (has_nan, not_a_number, pooled)
+  kept = Slice (results, none, num_maps)
+  output_shape = Concat <axis = 0> (num_images, num_channels)
+  result = Reshape <allowzero = 1> (kept, output_shape)
   Y = CastLike (result, X)
 }
 """

@@ -102,6 +102,12 @@ class Case:
     def __post_init__(self) -> None:
         self.op = self.model.graph.node[0].op_type
 
+    def check(self, found: NDArray[Any]) -> None:
+        assert found.dtype == self.dtype
+        assert found.shape == self.expected.shape
+        scale = max(1.0, float(np.abs(self.expected).max(initial=0.0)))
+        np.testing.assert_allclose(found, self.expected, rtol=0, atol=self.tolerance * scale)
+
 
 def roi_inputs(
     dtype: DTypeLike = np.float32,

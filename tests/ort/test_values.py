@@ -13,13 +13,6 @@ from runtimes import Runtime
 from vinfer import ops
 
 
-def assert_close(found: np.ndarray[Any, Any], case: nodes.Case) -> None:
-    assert found.dtype == case.dtype
-    assert found.shape == case.expected.shape
-    scale = max(1.0, float(np.abs(case.expected).max(initial=0.0)))
-    np.testing.assert_allclose(found, case.expected, rtol=0, atol=case.tolerance * scale)
-
-
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("name", nodes.CASES)
 def test_against_float64(runtime: Runtime, library: Path, name: str, threads: int) -> None:
@@ -28,7 +21,7 @@ def test_against_float64(runtime: Runtime, library: Path, name: str, threads: in
     tensor_type = {"float32": "tensor(float)", "float16": "tensor(float16)"}[case.dtype]
     assert outputs == [["Y", tensor_type, case.output_shape]]
     first = runtime.run(session, case.inputs)[0]
-    assert_close(first, case)
+    case.check(first)
     for _ in range(3):
         assert runtime.run(session, case.inputs)[0].tobytes() == first.tobytes()
 
