@@ -5,7 +5,7 @@ BIN := .venv/bin
 QUIETLY := $(BIN)/python tools/quietly.py
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test test-all lint sanitize bench schemas clean help
+.PHONY: demo test test-all test-aarch64 lint sanitize bench schemas clean help
 
 demo: ## events, timeline page and annotated video from a real clip, in out/demo
 	@$(PYTHON) tools/setup.py demo
@@ -20,13 +20,17 @@ test: ## everything that can be tested on this machine in about ten minutes
 
 test-all: ## the same and the long suites
 	@$(PYTHON) tools/setup.py test
-	@$(MAKE) --no-print-directory lint sanitize
+	@$(MAKE) --no-print-directory lint sanitize test-aarch64
 	@$(PYTEST)
+
+test-aarch64: ## the native tests compiled for 64-bit Arm, under qemu
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/python tools/test_aarch64.py
 
 lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
-	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py benchmarks/*.py
+	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py && $(BIN)/mypy --explicit-package-bases benchmarks
 	@$(BIN)/python -m mypy.stubtest vinfer._native
 
 sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -36,12 +40,13 @@ sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSaniti
 	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure
 
 bench: ## measure this machine; writes benchmarks/results/
-	@$(PYTHON) tools/setup.py test
-	@$(BIN)/python benchmarks/pipeline.py models/bikes.mp4 --output benchmarks/results/pipeline.json
-	@$(BIN)/python benchmarks/installed_size.py --output benchmarks/results/installed_size.json
+	@$(PYTHON) tools/setup.py bench
+	@$(BIN)/python -m benchmarks.ops --output benchmarks/results/ops.json
+	@$(BIN)/python -m benchmarks.pipeline models/bikes.mp4 --output benchmarks/results/pipeline.json
+	@$(BIN)/python -m benchmarks.installed_size --output benchmarks/results/installed_size.json
 
 clean: ## remove everything that the other targets made in this folder
 	rm -rf .venv build dist out models
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile

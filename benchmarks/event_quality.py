@@ -1,6 +1,6 @@
 """Precision and recall of `vinfer run`'s events on labelled clips, with what is wrong and why.
 
-    python benchmarks/event_quality.py --labels DIR CLIP... [--detector D] [--output FILE]
+    python -m benchmarks.event_quality --labels DIR CLIP... [--detector D] [--output FILE]
 
 DIR holds one label file a clip (``bikes.json`` for ``bikes.mp4``; the schema of docs/events.md); a
 clip without one is run too, and every event found in it is listed to be looked at. The second
@@ -14,9 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from machine import machine, versions
-
 import vinfer
+from benchmarks.machine import machine, versions
 from vinfer.evaluation.events import evaluate_events
 
 

@@ -1,6 +1,6 @@
 """Installed size of vinfer and of vinfer[video], and what `import vinfer` costs.
 
-    python benchmarks/installed_size.py [--output benchmarks/results/installed_size.json]
+    python -m benchmarks.installed_size [--output benchmarks/results/installed_size.json]
 
 Builds a wheel, installs it into two new virtual environments and adds up the files in site-packages
 (pip and setuptools left out). The import is timed in nine fresh processes, median, files in cache.
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from machine import machine, versions
+from benchmarks.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORT = "import time; t = time.perf_counter(); import vinfer; print(time.perf_counter() - t)"

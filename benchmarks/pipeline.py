@@ -1,6 +1,6 @@
 """Whole-pipeline frames a second against the bare detector's `session.run` on the same frames.
 
-    python benchmarks/pipeline.py CLIP... [--repeats 5] [--output benchmarks/results/pipeline.json]
+    python -m benchmarks.pipeline CLIP... [--repeats 5] [--output benchmarks/results/pipeline.json]
 
 In one process, with the same thread count: (1) every frame is decoded and letterboxed beforehand
 and only `session.run` is timed, all threads inside one inference, as ONNX Runtime does by default;
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine, versions
 
 import vinfer
+from benchmarks.machine import machine, versions
 from vinfer.backends import SessionOptions
 from vinfer.bundles import find_bundle
 from vinfer.scheduler import OrderedMap

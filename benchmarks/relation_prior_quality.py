@@ -1,6 +1,6 @@
 """Every quality figure that docs/relation-prior.md quotes.
 
-    python benchmarks/relation_prior_quality.py --data DIR [--bundle FILE] [--detector FILE]
+    python -m benchmarks.relation_prior_quality --data DIR [--bundle FILE] [--detector FILE]
         [--clip models/bikes.mp4] [--ablation] [--output benchmarks/results/relation_prior.json]
 
 DIR holds ``vrd/{train,test}.json.gz`` and ``coco_open/``. Measured: the VRD test split against the

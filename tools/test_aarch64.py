@@ -75,7 +75,7 @@ def build() -> None:
         *("-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O2"),
         *("-DVINFER_TESTS=ON", "-DVINFER_CUDA=OFF"),
     )
-    run(tool("cmake"), "--build", BUILD)
+    run(tool("cmake"), "--build", BUILD, "--target", "native_tests")
 
 
 def check_neon() -> str:

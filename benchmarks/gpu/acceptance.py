@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ SITE = WORK / "site"
 # Seconds that a step may take; the benchmarks get what is left of the total.
 TOTAL, BUILD_LIMIT, TEST_LIMIT, SANITIZER_LIMIT = 570, 240, 150, 80
 ARCHITECTURE_WITHOUT_GPU = "90"
+BUILD_MODULES = ("scikit_build_core", "pybind11", "numpy", "pytest")
 PACKAGES = ("torch", "torchvision", "triton", "numpy", "onnxruntime", "cupy-cuda13x", "jax")
 # Small and covering every kernel: under the sanitizer everything takes many times as long.
 SANITIZED = "agrees_with_cpu"
@@ -100,6 +102,10 @@ def build(architecture: str) -> Step:
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     if nvcc is None:
         return Step("build", "skipped", "nvcc is not on PATH nor in /usr/local/cuda/bin")
+    missing = [name for name in BUILD_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        reason = f"{sys.executable} has no {', '.join(missing)}; name another one: PYTHON=..."
+        return Step("build", "failed", reason)
     shutil.rmtree(SITE, ignore_errors=True)
     settings = {
         "build-dir": WORK / "cmake",
