@@ -31,6 +31,7 @@ lint: ## formatting, linting and types, as CI and the pre-commit hooks run them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	@$(BIN)/mypy -p vinfer && $(BIN)/mypy tools/*.py && $(BIN)/mypy --explicit-package-bases benchmarks
+	@$(BIN)/mypy examples/onnxruntime/*.py
 	@$(BIN)/python -m mypy.stubtest vinfer._native
 
 sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer

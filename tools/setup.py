@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,12 @@ TORCH = "torch==2.13.0"
 TELL_EVERY_SECONDS = 5
 # First words of the lines of pip, apt-get and vinfer that say what is being done.
 TELLING = {"Collecting", "Installing", "Building", "Get:", "Unpacking", "Setting", "downloading"}
+
+# ONNX Runtime's own headers, which pip's packages lack. Debian has them since this release.
+HEADERS = ROOT / "build" / "onnxruntime-headers"
+HEADERS_PACKAGE, HEADERS_RELEASE = "libonnxruntime-dev", "trixie"
+HEADERS_MEMBER = "usr/include/onnxruntime/onnxruntime_cxx_api.h"
+DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 HEADLESS_OPENCV = "opencv-python-headless"
 PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check")
@@ -63,11 +70,13 @@ def digest(paths: Iterable[Path], *words: str) -> str:
     return state.hexdigest()
 
 
-def run(*command: str | Path, hint: str, env: dict[str, str] | None = None) -> None:
+def run(
+    *command: str | Path, hint: str, env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> None:
     """Run a command; where it is, is told as it goes, all of its output only when it fails."""
     process = subprocess.Popen(
         [str(part) for part in command],
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -255,6 +264,41 @@ def install_system_packages() -> str:
     return f"installed {wanted}"
 
 
+def get_onnxruntime_headers() -> str:
+    """For the test of examples/onnxruntime/main.cpp. Nothing is installed, so anybody may."""
+    if (HEADERS / HEADERS_MEMBER).exists():
+        return "exist"
+    lists = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    sources = "\n".join(path.read_text() for path in lists if path.is_file())
+    mirror = re.search(r"https?://[^/\s]+/debian/?(?=\s)", sources)
+    without = "the C++ example's test will skip; $ONNXRUNTIME_INCLUDE_DIR may name a folder of them"
+    if not mirror or not shutil.which("apt-get"):
+        return f"not there ({without})"
+    # A package list of our own, as this machine's Debian may be an older one.
+    apt = HEADERS / "apt"
+    (apt / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    source_list = apt / "sources.list"
+    source_list.write_text(f"deb [signed-by={DEBIAN_KEYS}] {mirror[0]} {HEADERS_RELEASE} main\n")
+    settings = (
+        f"Dir::State::Lists={apt / 'lists'}",
+        f"Dir::Cache={apt}",
+        f"Dir::Etc::SourceList={source_list}",
+        "Dir::Etc::SourceParts=/dev/null",
+        "APT::Sandbox::User=root",
+    )
+    options = [part for setting in settings for part in ("-o", setting)]
+    try:
+        run("apt-get", *options, "update", hint=without)
+        run("apt-get", *options, "download", HEADERS_PACKAGE, hint=without, cwd=apt)
+        package = next(apt.glob(f"{HEADERS_PACKAGE}_*.deb"))
+        run("dpkg-deb", "--extract", package, HEADERS, hint=without)
+    except SetupError as exc:
+        return f"not there ({str(exc).splitlines()[-1]})"
+    finally:
+        shutil.rmtree(apt)
+    return f"taken out of Debian's package {HEADERS_PACKAGE}"
+
+
 def main() -> int:
     goal = sys.argv[1] if len(sys.argv) == 2 else ""
     if goal not in EXTRAS:
@@ -269,7 +313,10 @@ def main() -> int:
         ("demo clip bikes.mp4 (2 MB)", get_clip),
     ]
     if goal != "demo":
-        steps.append(("PostgreSQL and Chromium for the tests", install_system_packages))
+        steps += [
+            ("PostgreSQL and Chromium for the tests", install_system_packages),
+            ("headers of ONNX Runtime for a test (10 MB)", get_onnxruntime_headers),
+        ]
     for number, (title, step) in enumerate(steps, 1):
         sys.stdout.write(f"[{number}/{len(steps)}] {title} ... ")
         sys.stdout.flush()
