@@ -50,9 +50,10 @@ from vinfer.evaluation.relations import (
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training import counterfactuals
+from vinfer.training.relation_data import RelationData, RelationPicture, pair_table
 from vinfer.training.relation_prior import train
 from vinfer.training.vocabulary import PREDICATES, reported_labels
-from vinfer.training.vrd import VrdImage, VrdSplit, load_vrd, pair_table
+from vinfer.training.vrd import load_vrd
 from vinfer.types import Detections
 
 PREDICATE_MAP = {
@@ -84,10 +85,10 @@ class ClassPrior:
     better. Unseen class pairs back off to P(p|subject) P(p|object) / P(p), which also breaks ties.
     """
 
-    def __init__(self, split: VrdSplit) -> None:
+    def __init__(self, split: RelationData) -> None:
         c, n = len(split.classes), len(split.predicates)
         count, pairs = np.zeros((c, c, n)), np.zeros((c, c))
-        for image in split.images:
+        for image in split.pictures:
             s, p, o = image.triplets.T
             np.add.at(count, (image.labels[s], image.labels[o], p), 1)
             np.add.at(pairs, (image.labels[:, None], image.labels[None]), 1)
@@ -114,12 +115,12 @@ def table(scores: np.ndarray) -> Scorer:
     return lambda s, o, _sb, _ob: scores[s, o]
 
 
-def pairs_of(image: VrdImage) -> np.ndarray:
+def pairs_of(image: RelationPicture) -> np.ndarray:
     n = len(image.labels)
     return np.argwhere(~np.eye(n, dtype=bool)).reshape(-1, 2)
 
 
-def scored(score: Scorer, image: VrdImage, pairs: np.ndarray) -> np.ndarray:
+def scored(score: Scorer, image: RelationPicture, pairs: np.ndarray) -> np.ndarray:
     i, j = pairs.T
     return score(image.labels[i], image.labels[j], image.boxes[i], image.boxes[j])
 
@@ -129,11 +130,11 @@ def vrd_quality(score: Scorer, data: Path) -> dict[str, float]:
     rows = load_vrd(data / "test.json.gz", keep_repeats=True)
     known = {
         (image.labels[s], p, image.labels[o])
-        for image in load_vrd(data / "train.json.gz", keep_repeats=True).images
+        for image in load_vrd(data / "train.json.gz", keep_repeats=True).pictures
         for s, p, o in image.triplets
     }
     scores, predicates, unseen = [], [], []
-    for image in rows.images:
+    for image in rows.pictures:
         if not len(image.triplets):
             continue
         s, p, o = image.triplets.T
@@ -158,11 +159,11 @@ def vrd_quality(score: Scorer, data: Path) -> dict[str, float]:
             image.boxes[image.triplets[:, 0]],
             image.boxes[image.triplets[:, 2]],
         )
-        for image in split.images
+        for image in split.pictures
     ]
     for constrained in (False, True):
         ranked = []
-        for image in split.images:
+        for image in split.pictures:
             pairs = pairs_of(image)
             ranked.append(
                 ranked_triplets(

@@ -78,7 +78,9 @@ def test_it_beats_the_class_prior_on_vrd(bundle: Bundle, shared_data: Path) -> N
             }
         )["vrd_scores"]
 
-    annotated = [image for image in load_vrd(path, keep_repeats=True).images if image.triplets.size]
+    annotated = [
+        image for image in load_vrd(path, keep_repeats=True).pictures if image.triplets.size
+    ]
     every = np.concatenate(
         [scores(image.labels, image.boxes, image.triplets[:, ::2]) for image in annotated]
     )
@@ -89,7 +91,7 @@ def test_it_beats_the_class_prior_on_vrd(bundle: Bundle, shared_data: Path) -> N
 
     split = load_vrd(path)
     truth, ranked = [], []
-    for image in split.images:
+    for image in split.pictures:
         s, p, o = image.triplets.T
         truth.append(Triplets(image.labels[s], p, image.labels[o], image.boxes[s], image.boxes[o]))
         pairs = np.argwhere(~np.eye(len(image.labels), dtype=bool)).reshape(-1, 2)

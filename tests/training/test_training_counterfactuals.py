@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from vinfer.training.counterfactuals import COPIES, FEET_BELOW, in_front_of_ridden
+from vinfer.training.relation_data import pair_table
 from vinfer.training.vocabulary import PREDICATES, reported_labels
-from vinfer.training.vrd import load_vrd, pair_table
+from vinfer.training.vrd import load_vrd
 
 
 def test_copies_end_below_the_object_and_only_riders_are_copied(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from vinfer.errors import TrainingError
 from vinfer.export.coco import COCO_LABELS
+from vinfer.training.relation_data import pair_table
 from vinfer.training.vocabulary import (
     COCO_ALIASES,
     COCO_SHARED,
@@ -18,7 +19,7 @@ from vinfer.training.vocabulary import (
     WORN,
     reported_labels,
 )
-from vinfer.training.vrd import load_vrd, pair_table
+from vinfer.training.vrd import load_vrd
 
 SAMPLE = Path(__file__).with_name("vrd_sample.json")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vinfer.errors import TrainingError
-from vinfer.training.vrd import load_vrd, pair_table
+from vinfer.training.relation_data import pair_table
+from vinfer.training.vrd import load_vrd
 
 SAMPLE = Path(__file__).with_name("vrd_sample.json")
 
@@ -17,7 +18,7 @@ SAMPLE = Path(__file__).with_name("vrd_sample.json")
 def test_sample_is_read_and_bad_rows_are_counted() -> None:
     split = load_vrd(SAMPLE)
     assert split.classes == ("person", "bike", "shirt", "table", "cup")
-    assert [image.name for image in split.images] == ["street.jpg", "kitchen.jpg", "broken.jpg"]
+    assert [image.name for image in split.pictures] == ["street.jpg", "kitchen.jpg", "broken.jpg"]
     assert split.skipped == {
         "repeated_relation": 1,
         "self_relation": 1,
@@ -30,7 +31,7 @@ def test_sample_is_read_and_bad_rows_are_counted() -> None:
         "relation_of_skipped_object": 2,
         "image_without_objects": 1,
     }
-    kitchen, broken = split.images[1:]
+    kitchen, broken = split.pictures[1:]
     assert kitchen.triplets.tolist() == [[1, 0, 0], [2, 0, 0], [2, 4, 1]]
     # The indices are those of the objects that are left.
     assert broken.labels.tolist() == [4, 3]
@@ -39,7 +40,7 @@ def test_sample_is_read_and_bad_rows_are_counted() -> None:
 
 
 def test_repeats_can_be_kept() -> None:
-    kitchen = load_vrd(SAMPLE, keep_repeats=True).images[1]
+    kitchen = load_vrd(SAMPLE, keep_repeats=True).pictures[1]
     assert kitchen.triplets.tolist() == [[1, 0, 0], [1, 0, 0], [2, 0, 0], [2, 4, 1], [2, 4, 2]]
 
 
@@ -48,7 +49,7 @@ def test_gzip_and_plain_are_the_same(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(SAMPLE.read_bytes()))
     a, b = load_vrd(SAMPLE), load_vrd(packed)
     assert a.skipped == b.skipped
-    for one, other in zip(a.images, b.images, strict=True):
+    for one, other in zip(a.pictures, b.pictures, strict=True):
         np.testing.assert_array_equal(one.triplets, other.triplets)
 
 
@@ -93,7 +94,7 @@ def test_boxes_that_are_no_numbers_are_skipped(tmp_path: Path, value: object) ->
     images = json.loads(SAMPLE.read_text())["images"]
     images[0]["objects"][3][2] = value
     split = load_vrd(write(tmp_path / "train.json", images=images))
-    assert len(split.images[0].labels) == 3
+    assert len(split.pictures[0].labels) == 3
     assert split.skipped["relation_of_skipped_object"] == 4
 
 
@@ -101,7 +102,7 @@ def test_pair_table_holds_all_ordered_pairs_and_their_reverse() -> None:
     split = load_vrd(SAMPLE)
     pairs = pair_table(split)
     assert len(pairs) == 4 * 3 + 3 * 2 + 2 * 1
-    assert pairs.annotated.sum() == sum(len(image.triplets) for image in split.images)
+    assert pairs.annotated.sum() == sum(len(image.triplets) for image in split.pictures)
     np.testing.assert_array_equal(pairs.reverse[pairs.reverse], np.arange(len(pairs)))
     np.testing.assert_array_equal(pairs.subject_boxes[pairs.reverse], pairs.object_boxes)
     np.testing.assert_array_equal(pairs.image[pairs.reverse], pairs.image)
@@ -112,7 +113,7 @@ def test_pair_table_holds_all_ordered_pairs_and_their_reverse() -> None:
 
 def test_real_labels_are_complete(shared_data: Path) -> None:
     test = load_vrd(shared_data / "vrd" / "test.json.gz")
-    assert (len(test.classes), len(test.predicates), len(test.images)) == (100, 70, 955)
+    assert (len(test.classes), len(test.predicates), len(test.pictures)) == (100, 70, 955)
     assert test.skipped == {"repeated_relation": 160, "self_relation": 26}
-    assert sum(len(image.triplets) for image in test.images) == 7638 - 160 - 26
-    assert sum(len(image.labels) for image in test.images) == 6735
+    assert sum(len(image.triplets) for image in test.pictures) == 7638 - 160 - 26
+    assert sum(len(image.labels) for image in test.pictures) == 6735

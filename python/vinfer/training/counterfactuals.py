@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vinfer.training.vrd import PairTable
+from vinfer.training.relation_data import PairTable
 from vinfer.types import Float32Array, Int64Array
 
 GROUNDED = ("bike", "motorbike", "horse", "elephant")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,11 @@ import numpy.typing as npt
 from vinfer.types import Float32Array, Int64Array
 
 UInt8Image = npt.NDArray[np.uint8]
+
+
+def no_triplets() -> Int64Array:
+    """int64 ``[0, 3]``."""
+    return np.empty((0, 3), np.int64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +31,8 @@ class RelationPicture:
         boxes: float32 ``[n, 4]``, xyxy in pixels of the picture, width and height > 0.
         triplets: int64 ``[k, 3]``: subject (an object's index), predicate, object; each once, none
             of an object with itself.
+        ignored: int64 ``[q, 3]``, likewise: relations of which nobody is sure. They are neither
+            true nor false, so neither samples nor scored; none of them is in ``triplets``.
     """
 
     name: str
@@ -32,6 +40,7 @@ class RelationPicture:
     labels: Int64Array
     boxes: Float32Array
     triplets: Int64Array
+    ignored: Int64Array = dataclasses.field(default_factory=no_triplets)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +52,7 @@ class RelationData:
         pictures: those with at least one usable object.
         exhaustive: whether a pair without an annotated relation has none. Where this is False, such
             a pair is no negative sample.
-        skipped: rows of the source that were left out, by reason.
+        skipped: rows of the source that were left out, or changed (``clipped_box``), by reason.
         read: the pixels of a picture, uint8 ``[H, W, 3]`` RGB; None for a data set without
             pictures. Raises `TrainingError` where the picture is missing or damaged.
     """
@@ -54,3 +63,61 @@ class RelationData:
     exhaustive: bool
     skipped: collections.Counter[str]
     read: Callable[[RelationPicture], UInt8Image] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PairTable:
+    """All ordered pairs of different objects of all pictures, picture by picture.
+
+    Attributes:
+        image: int64 ``[m]``, index of the picture.
+        subject_labels, object_labels: int64 ``[m]``.
+        subject_boxes, object_boxes: float32 ``[m, 4]``, xyxy in pixels.
+        reverse: int64 ``[m]``, index of the pair with subject and object exchanged.
+        annotated: bool ``[m, predicates]``; False says only that nobody wrote it down.
+    """
+
+    image: Int64Array
+    subject_labels: Int64Array
+    object_labels: Int64Array
+    subject_boxes: Float32Array
+    object_boxes: Float32Array
+    reverse: Int64Array
+    annotated: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def select(self, which: npt.NDArray[np.bool_]) -> PairTable:
+        """The pairs at a mask, in that order; with a pair its reverse must be chosen, too."""
+        numbers = np.cumsum(which) - 1
+        chosen = {f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)}
+        return PairTable(**{**chosen, "reverse": numbers[chosen["reverse"]]})
+
+
+def pair_table(data: RelationData) -> PairTable:
+    """Every ordered pair (i, j), i != j, i-major within a picture; self relations are left out."""
+    columns: list[list[Any]] = [[] for _ in range(7)]
+    total = 0
+    for number, picture in enumerate(data.pictures):
+        n = len(picture.labels)
+        i, j = np.nonzero(~np.eye(n, dtype=bool))
+        annotated = np.zeros((n, n, len(data.predicates)), bool)
+        annotated[picture.triplets[:, 0], picture.triplets[:, 2], picture.triplets[:, 1]] = True
+        for column, values in zip(
+            columns,
+            (
+                np.full(len(i), number, np.int64),
+                picture.labels[i],
+                picture.labels[j],
+                picture.boxes[i],
+                picture.boxes[j],
+                # Row i of the picture holds its n - 1 pairs in order of j, without i itself.
+                total + j * (n - 1) + i - (i > j),
+                annotated[i, j],
+            ),
+            strict=True,
+        ):
+            column.append(values)
+        total += len(i)
+    return PairTable(*(np.concatenate(column) for column in columns))

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from vinfer.errors import TrainingError
+from vinfer.training.relation_data import PairTable
 from vinfer.training.relation_model import RelationPrior
-from vinfer.training.vrd import PairTable
 from vinfer.types import Float32Array, Int64Array
 
 EPOCHS = 14

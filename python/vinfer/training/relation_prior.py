@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vinfer.errors import MissingDependencyError, TrainingError
+from vinfer.training.relation_data import PairTable, RelationData, pair_table
 from vinfer.training.thresholds import EventPrecision, choose_thresholds
 from vinfer.training.vocabulary import COCO_ALIASES, COCO_SHARED, PREDICATES, reported_labels
-from vinfer.training.vrd import PairTable, VrdSplit, load_vrd, pair_table
+from vinfer.training.vrd import load_vrd
 
 HELD_OUT_PERCENT = 20
 TRAIN_FILES = ("train.json.gz", "train.json")
@@ -100,8 +101,8 @@ def train(
     held_out = _held_out(split)[table.image]
     if not targets[held_out].any() or not targets[~held_out].any():
         raise TrainingError(
-            f"{data_dir}: found {len(split.images)} pictures, too few to keep {HELD_OUT_PERCENT} % "
-            "of them for calibration; expected some dozens with relations"
+            f"{data_dir}: found {len(split.pictures)} pictures, too few to keep "
+            f"{HELD_OUT_PERCENT} % of them for calibration; expected some dozens with relations"
         )
     training = table.select(~held_out)
 
@@ -168,13 +169,13 @@ def _train_file(data_dir: Path) -> Path:
     )
 
 
-def _held_out(split: VrdSplit) -> npt.NDArray[np.bool_]:
+def _held_out(split: RelationData) -> npt.NDArray[np.bool_]:
     """bool ``[images]``: chosen by name, so that more pictures do not move the others about."""
-    digests = [hashlib.sha256(image.name.encode()).digest() for image in split.images]
+    digests = [hashlib.sha256(picture.name.encode()).digest() for picture in split.pictures]
     return np.array([int.from_bytes(d[:8]) % 100 < HELD_OUT_PERCENT for d in digests])
 
 
-def _detectable(table: PairTable, split: VrdSplit) -> npt.NDArray[np.bool_]:
+def _detectable(table: PairTable, split: RelationData) -> npt.NDArray[np.bool_]:
     """bool ``[m]``: pairs of classes that a COCO detector finds; events come of no others."""
     found = {*COCO_SHARED, *COCO_ALIASES.values()}
     known = np.array([name in found for name in split.classes])

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vinfer.errors import TrainingError
-from vinfer.training.vrd import PairTable
+from vinfer.training.relation_data import PairTable
 
 PREDICATE_GROUPS: Mapping[str, tuple[str, ...]] = {
     "ride": ("ride",),
@@ -184,7 +184,7 @@ def reported_labels(
     """Which reported predicates the annotations state.
 
     Args:
-        pairs: with all ordered pairs of each picture, as `vrd.pair_table` makes it.
+        pairs: with all ordered pairs of each picture, as `relation_data.pair_table` makes it.
         classes, predicates: VRD's vocabularies, as in the file.
 
     Returns:
