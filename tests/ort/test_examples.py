@@ -100,6 +100,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build / "cmake" / "roi_align"
 
 
+def test_the_page_shows_what_they_print(expected: list[str]) -> None:
+    page = (ROOT / "docs" / "onnxruntime.md").read_text()
+    assert "\n".join(["```", *expected, "```"]) in page
+
+
 @pytest.mark.parametrize("version", runtimes.SUPPORTED)
 def test_python(
     version: str, model: Path, library: Path, expected: list[str], tmp_path: Path
