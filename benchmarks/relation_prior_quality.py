@@ -38,15 +38,9 @@ from vinfer.evaluation.relation_truth import (
     judge,
     load_relation_truth,
 )
-from vinfer.evaluation.relations import (
-    Triplets,
-    average_precision,
-    bootstrap_interval,
-    ranked_triplets,
-    recall_at_k,
-    top_k_accuracy,
-    wilson_interval,
-)
+from vinfer.evaluation.relations import average_precision, top_k_accuracy
+from vinfer.evaluation.scene_graph import Triplets, ranked_triplets, recall_at_k
+from vinfer.evaluation.uncertainty import bootstrap_interval, wilson_interval
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training import counterfactuals

@@ -1,4 +1,4 @@
-"""Relation metrics against the specification's known values and by their properties."""
+"""Average precision against the specification's known values and by its properties."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,10 @@ from hypothesis import strategies as st
 
 from vinfer.errors import InputError, ShapeError
 from vinfer.evaluation.relations import (
-    Triplets,
+    ap_voc,
     average_precision,
-    bootstrap_interval,
-    box_iou,
     mean_average_precision,
-    ranked_triplets,
-    recall_at_k,
     top_k_accuracy,
-    wilson_interval,
 )
 
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("golden_relations.json").read_text())
@@ -53,6 +48,58 @@ def test_average_precision_refuses_nan_and_other_shapes() -> None:
         average_precision(np.zeros(2), np.zeros(3, bool))
 
 
+@pytest.mark.parametrize("case", GOLDEN["average_precision"])
+def test_voc_average_precision_known(case: str) -> None:
+    values = GOLDEN["average_precision"][case]
+    labels = np.array(values["labels"], bool)
+    found = ap_voc(np.array(values["scores"]), labels, int(labels.sum()))
+    assert found == (None if values["ap_voc"] is None else pytest.approx(values["ap_voc"]))
+
+
+def slow_ap_voc(scores: list[float], labels: list[bool], num_truths: int) -> float:
+    """The area under the envelope, rectangle by rectangle."""
+    order = sorted(range(len(scores)), key=lambda k: (-scores[k], k))
+    points, hits = [], 0
+    for seen, k in enumerate(order, 1):
+        hits += labels[k]
+        points.append((hits / num_truths, hits / seen))
+    area, reached = 0.0, 0.0
+    for recall, _ in points:
+        area += (recall - reached) * max(p for r, p in points if r >= recall)
+        reached = recall
+    return area
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=25),
+    st.integers(0, 3),
+)
+@settings(derandomize=True, deadline=None)
+def test_voc_average_precision_is_the_area_under_the_envelope(
+    samples: list[tuple[int, bool]], missed: int
+) -> None:
+    scores, labels = ([row[k] for row in samples] for k in (0, 1))
+    num_truths = sum(labels) + missed
+    found = ap_voc(np.array(scores, float), np.array(labels, bool), num_truths)
+    if num_truths == 0:
+        assert found is None
+        return
+    assert found == pytest.approx(slow_ap_voc(scores, labels, num_truths))
+    step = average_precision(np.array(scores, float), np.array(labels, bool))
+    if step is not None and len(set(scores)) == len(scores):
+        assert found >= step * sum(labels) / num_truths - 1e-12
+
+
+def test_voc_average_precision_of_nothing() -> None:
+    nothing = np.zeros(0), np.zeros(0, bool)
+    assert ap_voc(*nothing, 3) == 0.0
+    assert ap_voc(*nothing, 0) is None
+    with pytest.raises(InputError, match="found 0 for 1 right"):
+        ap_voc(np.zeros(1), np.ones(1, bool), 0)
+    with pytest.raises(InputError, match="found 1 NaN"):
+        ap_voc(np.array([np.nan]), np.ones(1, bool), 1)
+
+
 def test_mean_average_precision_known() -> None:
     golden = GOLDEN["map_family"]
     found = mean_average_precision(
@@ -74,63 +121,30 @@ def test_mean_average_precision_without_positives_is_none() -> None:
     assert found.mean_star_foreground is None
 
 
-def triplets(rows: list[Any]) -> Triplets:
-    """Rows: subject class, predicate, object class, subject box, object box."""
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), (), ()]
-    labels = [np.array(column, np.int64) for column in columns[:3]]
-    boxes = [np.array(column, np.float32).reshape(-1, 4) for column in columns[3:]]
-    return Triplets(labels[0], labels[1], labels[2], boxes[0], boxes[1])
+def test_foreground_is_not_below() -> None:
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 8, (60, 4)) / 8
+    labels = random.random((60, 4)) < 0.15
+    found = mean_average_precision(scores, labels)
+    for everywhere, foreground in zip(found.ap, found.ap_foreground, strict=True):
+        assert everywhere is not None
+        assert foreground is not None
+        assert foreground >= everywhere
 
 
-def golden_pictures(constrained: bool) -> tuple[list[Triplets], list[Triplets]]:
-    golden = GOLDEN["sgg_recall"]
-    predictions = []
-    for rows, boxes, classes in zip(
-        golden["pred_score_s_o_p"], golden["boxes"], golden["classes"], strict=True
-    ):
-        seen: set[tuple[int, int]] = set()
-        kept = []
-        for _, s, o, p in rows:
-            if not constrained or (s, o) not in seen:
-                kept.append((classes[s], p, classes[o], boxes[s], boxes[o]))
-            seen.add((s, o))
-        predictions.append(triplets(kept))
-    return [triplets(rows) for rows in golden["gt"]], predictions
-
-
-@pytest.mark.parametrize("case", GOLDEN["sgg_recall"]["out"])
-def test_recall_known(case: str) -> None:
-    mode, _, k = case.partition("@")
-    truth, predictions = golden_pictures(constrained=not mode.startswith("unconstrained"))
-    found = recall_at_k(
-        truth,
-        predictions,
-        int(k),
-        num_predicates=GOLDEN["sgg_recall"]["n_predicates"],
-        phrase=mode.endswith("phrase"),
+def test_mean_average_precision_does_not_depend_on_the_order_of_pairs() -> None:
+    random = np.random.default_rng(1)
+    scores = random.integers(0, 4, (40, 3)) / 4
+    labels = random.random((40, 3)) < 0.3
+    order = random.permutation(40)
+    assert mean_average_precision(scores, labels) == mean_average_precision(
+        scores[order], labels[order]
     )
-    expected = GOLDEN["sgg_recall"]["out"][case]
-    assert found.image_mean == pytest.approx(expected["R_image_mean"])
-    assert found.pooled == pytest.approx(expected["R_pooled"])
-    assert found.predicate_mean == pytest.approx(expected["mR"])
 
 
-def test_recall_without_truth_is_refused() -> None:
-    with pytest.raises(InputError, match="found no triplet"):
-        recall_at_k([triplets([])], [triplets([])], 50, num_predicates=3)
-
-
-def test_ranking_breaks_ties_by_subject_object_predicate() -> None:
-    labels = np.array([5, 6], np.int64)
-    boxes = np.array([[0, 0, 1, 1], [2, 2, 3, 3]], np.float32)
-    pairs = np.array([[0, 1], [1, 0]])
-    scores = np.array([[0.5, 0.5, 0.1], [0.9, 0.5, 0.5]], np.float32)
-    ranked = ranked_triplets(labels, boxes, pairs, scores, limit=5)
-    assert ranked.predicates.tolist() == [0, 0, 1, 1, 2]
-    assert ranked.subject_labels.tolist() == [6, 5, 5, 6, 6]
-    best = ranked_triplets(labels, boxes, pairs, scores, limit=5, graph_constraint=True)
-    assert best.predicates.tolist() == [0, 0]
-    assert best.subject_labels.tolist() == [6, 5]
+def test_mean_average_precision_refuses_other_shapes() -> None:
+    with pytest.raises(ShapeError, match=r"\[3, 2\] and \[3, 1\]"):
+        mean_average_precision(np.zeros((3, 2)), np.zeros((3, 1), bool))
 
 
 def test_top_k_counts_ties_for_the_lower_index() -> None:
@@ -141,26 +155,3 @@ def test_top_k_counts_ties_for_the_lower_index() -> None:
     assert top_k_accuracy(scores, predicates, 3) == 0.75
     with pytest.raises(InputError, match="found none"):
         top_k_accuracy(scores[:0], predicates[:0], 1)
-
-
-def test_box_iou_known_and_empty() -> None:
-    a = np.array([[0, 0, 2, 2], [5, 5, 5, 9]], np.float32)
-    b = np.array([[1, 0, 3, 2], [0, 0, 2, 2], [5, 5, 5, 9]], np.float32)
-    np.testing.assert_allclose(box_iou(a, b), [[1 / 3, 1, 0], [0, 0, 0]])
-    assert box_iou(a, b[:0]).shape == (2, 0)
-
-
-def test_wilson_interval_known() -> None:
-    # Wilson 1927; the usual textbook values for 9 of 10 and for none of 10.
-    assert wilson_interval(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
-    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_bootstrap_draws_whole_groups() -> None:
-    groups = np.array([0, 0, 0, 1], np.int64)
-    values = np.array([1.0, 1.0, 1.0, 0.0])
-    low, high = bootstrap_interval(groups, lambda drawn: float(values[drawn].mean())) or (0, 0)
-    # Both groups, one of them twice, or the other twice: 3/4, 1 or 0.
-    assert (low, high) == (0.0, 1.0)
-    assert bootstrap_interval(groups, lambda drawn: None) is None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vinfer.errors import SourceNotFoundError, UnsupportedSourceError
-from vinfer.evaluation.relations import box_iou
+from vinfer.stages.box_iou import box_iou
 from vinfer.types import Detections, Float32Array, Int32Array, Int64Array, Relations
 
 SCHEMA = "vinfer-relations-truth/1"
