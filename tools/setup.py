@@ -54,8 +54,8 @@ NO_NETWORK = (
 # Each goal includes those before it.
 EXTRAS = {
     "demo": "video,export",
-    "test": "video,export,eval,postgresql,train,dev",
-    "bench": "video,export,eval,postgresql,train,dev,bench",
+    "test": "video,export,eval,postgresql,train,openvino,dev",
+    "bench": "video,export,eval,postgresql,train,openvino,dev,bench",
 }
 
 
