@@ -75,7 +75,7 @@ def poisson_upper_bound(count: int, *, confidence: float = 0.95) -> float:
     k = np.arange(count + 1)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
     low, high = 0.0, count + 20 * math.sqrt(count + 1) + 20 - math.log1p(-confidence)
-    for _ in range(100):
+    for _ in range(60):  # to the last bit of a double
         mean = (low + high) / 2
         # P(at most `count` events), by terms in logarithms: a mean of thousands would underflow.
         terms = np.exp(k * math.log(mean) - mean - log_factorial)
