@@ -10,7 +10,6 @@ from typing import Literal
 
 from vinfer.errors import TrainingError
 from vinfer.training.key64 import key64
-from vinfer.training.pair_sampling import count_positives
 from vinfer.training.picture_tensors import IMAGENET_MEAN, IMAGENET_STD
 from vinfer.training.relation_data import RelationData, RelationPicture
 
@@ -128,11 +127,10 @@ def plan_epoch(data: RelationData, settings: BatchSettings, epoch: int) -> Epoch
         The plan; the pictures in it do not depend on the order of ``data.pictures``.
     """
     skipped: collections.Counter[str] = collections.Counter()
-    positives = [count_positives(picture) for picture in data.pictures]
     bins: tuple[list[int], list[int]] = ([], [])
     mined = is_mined(data, settings)
     for k, picture in enumerate(data.pictures):
-        if positives[k] or (mined and len(picture.labels) > 1):
+        if len(picture.triplets) or (mined and len(picture.labels) > 1):
             bins[not _is_wide(picture)].append(k)
         else:
             skipped["picture_without_pairs"] += 1
@@ -145,7 +143,7 @@ def plan_epoch(data: RelationData, settings: BatchSettings, epoch: int) -> Epoch
         drawn = wide if key * (len(wide) + len(tall)) >> 64 < len(wide) else tall
         pictures = tuple(drawn[: settings.num_pictures])
         del drawn[: settings.num_pictures]
-        if any(positives[k] for k in pictures):
+        if any(len(data.pictures[k].triplets) for k in pictures):
             batches.append(BatchPlan(epoch, number, pictures))
         else:
             skipped["batch_without_positives"] += 1

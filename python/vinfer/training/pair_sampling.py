@@ -127,8 +127,3 @@ def picture_pairs(picture: RelationPicture, num_predicates: int, *, mined: bool)
     np.fill_diagonal(candidate, False)
     pairs = np.argwhere(candidate)
     return PicturePairs(pairs, labels[candidate], known[candidate])
-
-
-def count_positives(picture: RelationPicture) -> int:
-    """Pairs with at least one annotated predicate."""
-    return len(np.unique(picture.triplets[:, [0, 2]], axis=0))
