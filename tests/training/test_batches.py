@@ -393,6 +393,13 @@ def test_training_goes_on_in_the_middle_of_an_epoch() -> None:
     assert all(map(same, whole[3:], rest))
 
 
+def test_batches_do_not_depend_on_the_order_of_pictures() -> None:
+    data = a_dataset()
+    backwards = dataclasses.replace(data, pictures=data.pictures[::-1])
+    batches = [list(RelationBatches(d, SMALL).epoch(0)) for d in (data, backwards)]
+    assert all(map(same, *batches))
+
+
 def test_only_annotated_relations_where_mining_is_off() -> None:
     data = a_dataset()
     config = dataclasses.replace(SMALL, sampling="gt")
