@@ -103,6 +103,25 @@ class TestEvents:
         assert any(line.startswith("missed  6.00-8.00 s  man ride bike: ") for line in rest)
         assert any(line.startswith("false   4.00-4.50 s  person#1 ride") for line in rest)
 
+    def test_alarm_budget(
+        self, vinfer_json: JsonCommand, vinfer_command: Command, truth: Path, predicted: Path
+    ) -> None:
+        # Both events score 0.75, so both stay or both go; one of them is false, in 10 seconds.
+        alarms = vinfer_json("eval", "events", truth, predicted)[1]["alarm_budget"]
+        assert alarms["minutes"] == pytest.approx(1 / 6)
+        assert [figures["point"]["recall"] for figures in alarms["budgets"]] == [0, 0, 0]
+        assert alarms["curve"][1]["false_per_minute"] == pytest.approx(6)
+        lines = vinfer_command("eval", "events", truth, predicted)[1].splitlines()
+        assert lines[-3].startswith(
+            "false events a minute up to 1: recall 0.000, precision - (nothing; "
+        )
+        assert "not resolvable: 0.167 minutes without a false event only show" in lines[-1]
+        labels = json.loads(truth.read_text())
+        del labels["duration"]
+        truth.write_text(json.dumps(labels))
+        assert vinfer_json("eval", "events", truth, predicted)[1]["alarm_budget"] is None
+        assert "a minute" not in vinfer_command("eval", "events", truth, predicted)[1]
+
     def test_the_vocabulary_of_a_bundle(
         self, vinfer_json: JsonCommand, vinfer_command: Command, truth: Path, predicted: Path
     ) -> None:
@@ -121,6 +140,75 @@ class TestEvents:
         assert vinfer_command("eval", "events", truth, truth)[0] == errors.InputError.exit_code
         wrong = ("eval", "events", truth, predicted, "--certainty", "maybe")
         assert vinfer_command(*wrong)[0] == exit_codes.USAGE
+
+
+class TestRelations:
+    @pytest.fixture
+    def scene_graphs(self, tmp_path: Path) -> tuple[Path, Path, Path]:
+        """The truth, right predictions, and predictions that take `at` and `on` for each other."""
+        objects = [{"class": name, "box": [x, 0, x + 9, 9]} for name, x in (("a", 0), ("b", 20))]
+        relations = [[0, "at", 1], [1, "on", 0]]
+        pictures: list[dict[str, Any]] = [
+            {"objects": objects, "relations": relations},
+            {"relations": [[*row, 0.9] for row in relations]},
+            {"relations": [[0, "on", 1, 0.9], [1, "at", 0, 0.9]]},
+        ]
+        paths = (tmp_path / "truth.json", tmp_path / "good.json", tmp_path / "bad.json")
+        for path, picture in zip(paths, pictures, strict=True):
+            document = {"schema": "vinfer-scene-graphs/1", "predicates": ["at", "on"]}
+            path.write_text(json.dumps(document | {"pictures": {"0.jpg": picture}}))
+        return paths
+
+    def test_one_run(
+        self,
+        vinfer_json: JsonCommand,
+        vinfer_command: Command,
+        scene_graphs: tuple[Path, Path, Path],
+    ) -> None:
+        truth, good, _ = scene_graphs
+        code, document = vinfer_json("eval", "relations", truth, good)
+        assert code == 0
+        assert document["figures"]["mAP"] == {"mean": 1.0, "std": None, "runs": 1}
+        assert document["runs"][0]["by_predicate"]["at"]["ap"] == 1.0
+        code, out, err = vinfer_command("eval", "relations", truth, good)
+        assert (code, err) == (0, "")
+        assert out.startswith("figure\tvalue\nmAP*\t1.0000\n")
+        assert "Open Images score\t1.0000\n" in out
+        assert "at\t1.0000" in out
+
+    def test_several_runs(
+        self, vinfer_command: Command, scene_graphs: tuple[Path, Path, Path]
+    ) -> None:
+        code, out, _ = vinfer_command("eval", "relations", *scene_graphs)
+        assert code == 0
+        # 1 and 1/2: there the positive is the second of the two pairs.
+        assert "mAP\t0.7500\t0.3536\t2\n" in out
+
+    def test_an_ignored_predicate(
+        self, vinfer_json: JsonCommand, scene_graphs: tuple[Path, Path, Path]
+    ) -> None:
+        truth, good, _ = scene_graphs
+        assert vinfer_json("eval", "relations", truth, good, "--ignore", "at")[0] == 0
+        code, document = vinfer_json("eval", "relations", truth, good, "--ignore", "over")
+        assert code == errors.InputError.exit_code
+        assert "over" in document["error"]["message"]
+
+    def test_vidvrd(
+        self, vinfer_json: JsonCommand, vinfer_command: Command, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "relations.json"
+        box = [[0, 0, 9, 9]] * 2
+        relation = {"triplet": ["a", "on", "b"], "score": 0.5, "duration": [0, 2]}
+        videos = {"clip": [relation | {"sub_traj": box, "obj_traj": box}]}
+        path.write_text(json.dumps({"version": "VERSION 1.0", "results": videos}))
+        code, document = vinfer_json("eval", "vidvrd", path, path)
+        assert code == 0
+        assert (document["mean_ap"], document["recall"]["50"]) == (1.0, 1.0)
+        code, out, _ = vinfer_command("eval", "vidvrd", path, path)
+        assert code == 0
+        assert "detection mAP\t1.0000\ndetection R@50\t1.0000\n" in out
+        assert "tagging P@10\t1.0000\n" in out
+        assert vinfer_command("eval", "vidvrd", path, tmp_path / "none")[0] == 3
 
 
 class TestDetection:

@@ -1,4 +1,4 @@
-"""`vinfer eval`: quality figures of a detector or of events."""
+"""`vinfer eval`: quality figures of a detector, of relations or of events."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vinfer.cli.console import JsonOption, counted, print_json, print_line, print_table
+from vinfer.cli.evaluate_relations import RELATIONS_EXAMPLE, VIDVRD_EXAMPLE, relations, vidvrd
 from vinfer.cli.progress import counting
 
 if TYPE_CHECKING:
+    from vinfer.evaluation.alarm_budget import AlarmBudget
     from vinfer.evaluation.events import EventEvaluation, EventScores
 
 DETECTION_EXAMPLE = (
@@ -21,6 +23,8 @@ DETECTION_EXAMPLE = (
 EVENTS_EXAMPLE = "Example: vinfer eval events truth.json out/events.jsonl"
 
 app = typer.Typer(help="Measure quality against labels.", no_args_is_help=True)
+app.command("relations", epilog=RELATIONS_EXAMPLE)(relations)
+app.command("vidvrd", epilog=VIDVRD_EXAMPLE)(vidvrd)
 
 
 class Certainty(enum.StrEnum):
@@ -80,7 +84,8 @@ def events(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Precision, recall, F1, timing and false events per hour, in all and by predicate."""
+    """Precision, recall, F1, timing, false events per hour, recall at budgets of false alarms."""
+    from vinfer.evaluation.alarm_budget import alarm_budget_of_events
     from vinfer.evaluation.events import evaluate_events
 
     levels = list(Certainty)
@@ -91,10 +96,15 @@ def events(
         certainty=levels[: levels.index(certainty) + 1],
         predicates=None if bundle is None else _predicates(bundle),
     )
+    budget = alarm_budget_of_events(evaluation)
     if as_json:
-        print_json(evaluation.to_dict())
-    else:
-        _print_evaluation(evaluation)
+        print_json(
+            {**evaluation.to_dict(), "alarm_budget": None if budget is None else budget.to_dict()}
+        )
+        return
+    _print_evaluation(evaluation)
+    if budget is not None:
+        _print_alarm_budget(budget)
 
 
 def _predicates(name: str) -> tuple[str, ...]:
@@ -134,6 +144,23 @@ def _print_evaluation(evaluation: EventEvaluation) -> None:
     for false in evaluation.false:
         remark = f" ({false.note})" if false.note else ""
         print_line(f"false   {false.predicted}: {false.reason}{remark}")
+
+
+def _print_alarm_budget(alarms: AlarmBudget) -> None:
+    for figures in alarms.budgets:
+        point = figures.point
+        since = "nothing" if point.threshold is None else f"score {point.threshold:.3f} and above"
+        line = (
+            f"false events a minute up to {figures.budget:g}: recall {_figure(point.recall)}, "
+            f"precision {_figure(point.precision)} ({since}; "
+            f"true rate below {figures.upper_false_per_minute:.2g} a minute at 95 %)"
+        )
+        if not figures.resolvable:
+            line += (
+                f"; not resolvable: {alarms.minutes:.3g} minutes without a false event only show a "
+                f"rate below {alarms.least_provable:.2g} a minute"
+            )
+        print_line(line)
 
 
 def _scores(scores: EventScores) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Quality figures: a detector against COCO annotations, events against true events."""
+"""Quality figures: a detector, relations and events against what is true."""

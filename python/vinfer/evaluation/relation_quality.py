@@ -49,9 +49,9 @@ class RelationQuality:
         named |= {name: recall.image_mean for name, recall in self.recall.items()}
         for name, recall in self.recall.items():
             if not name.startswith("phrase"):
-                named[name.replace("R@", "-mR@" if name.startswith("ng") else "mR@")] = (
-                    recall.predicate_mean
-                )
+                mean = name.replace("R@", "-mR@" if name.startswith("ng") else "mR@")
+                named[mean] = recall.predicate_mean
+                named[f"{mean} present"] = recall.predicate_mean_present
         named["Open Images mAP_rel"] = challenge.relation.mean_ap
         named["Open Images mAP_phrase"] = challenge.phrase.mean_ap
         named["Open Images Recall@50"] = challenge.relation.recall
