@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vinfer.cache_folder import cache_folder
 from vinfer.errors import BundleError, BundleIntegrityError
 
 Progress = Callable[[str], None]
@@ -42,10 +43,7 @@ class Wheel:
 
 def download_dir() -> Path:
     """``$XDG_CACHE_HOME`` (else ``~/.cache``) + ``vinfer/downloads``; it need not exist yet."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has a relative $XDG_CACHE_HOME ignored.
-    base = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
-    return base / "vinfer" / "downloads"
+    return cache_folder() / "downloads"
 
 
 def fetch_wheel(wheel: Wheel, progress: Progress) -> Path:

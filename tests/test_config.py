@@ -263,6 +263,7 @@ class TestHash:
         [
             {"threads": 3},
             {"provider": "cpu"},
+            {"backend": "openvino"},
             {"bundle": "other"},
             {"detector": "other"},
             {"outputs.video": False, "outputs.database": "sqlite:///x"},
@@ -296,6 +297,7 @@ class TestHash:
             "bundle",
             "detector",
             "provider",
+            "backend",
             "threads",
             "outputs",
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import vinfer
-from vinfer.backends import SessionOptions
+from vinfer.backends import SessionInfo, SessionOptions
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.closing import Closing
 from vinfer.config import Config, config_hash
@@ -79,7 +79,12 @@ class Engine(Closing):
         # Frames of a stream go side by side, one thread each: on two cores that gave 1.05 to 1.3
         # times the frames of two threads inside one inference, and their number can't change a bit.
         self._workers = min(self._threads, MAX_WORKERS)
-        options = SessionOptions(provider=config.provider, threads=self._threads // self._workers)
+        options = SessionOptions(
+            provider=config.provider,
+            backend=config.backend,
+            threads=self._threads // self._workers,
+            concurrent_runs=self._workers,
+        )
         self._relator = Relator(relation_bundle, options, min_score=config.relations.min_score)
         detector_bundle = Bundle.open(
             find_bundle(detector or config.detector or self._relator.manifest.detector)
@@ -100,7 +105,7 @@ class Engine(Closing):
                 {
                     "bundle": relation_bundle.digest,
                     "detector": detector_bundle.digest,
-                    "providers": ",".join(self._detector.describe().providers),
+                    **_what_runs(self._detector.describe(), self._relator.describe()),
                 },
             ),
             config=config.model_dump(mode="json"),
@@ -164,9 +169,12 @@ class Engine(Closing):
                         f"{path}: found another bundle ({bundle.identity}) than the engine was "
                         "made with; make a new Engine"
                     )
-                self._picture_detector = self._make_detector(
-                    bundle, SessionOptions(provider=self.config.provider, threads=self._threads)
+                options = SessionOptions(
+                    provider=self.config.provider,
+                    backend=self.config.backend,
+                    threads=self._threads,
                 )
+                self._picture_detector = self._make_detector(bundle, options)
             return self._picture_detector
 
     def watch(self, source: str | Path | Source) -> Iterator[Event]:
@@ -286,3 +294,13 @@ class Engine(Closing):
                 relations = self._relator.relate(tracked)
                 events = segmenter.push(frame.time, frame.index, tracked, relations)
                 yield Step(frame, FrameResult(tracked, relations, is_cut), ended, events)
+
+
+def _what_runs(detector: SessionInfo, relations: SessionInfo) -> dict[str, str]:
+    """What of the sessions can change a result, for the configuration's hash."""
+    found = {"providers": ",".join(detector.providers)}
+    # Left out for onnxruntime: hashes of runs before there was another backend stay what they are.
+    for name, info in (("detector", detector), ("relations", relations)):
+        if info.backend != "onnxruntime":
+            found[f"{name}_backend"] = f"{info.backend} {info.precision}"
+    return found

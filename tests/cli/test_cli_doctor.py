@@ -1,10 +1,12 @@
 """`vinfer doctor`: facts of this machine, and the verdicts for any facts."""
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 import vinfer
@@ -20,6 +22,7 @@ ALL = {
     "decode H.264 and HEVC",
     "annotated video",
     "run on CUDA",
+    "run in OpenVINO",
     "PostgreSQL store",
     "export",
     "eval detection",
@@ -32,6 +35,7 @@ GOOD: dict[str, Any] = {
         for name, _, extras in machine.PACKAGES
     ],
     "providers": {"cpu": None, "cuda": None},
+    "backends": {"onnxruntime": {"problem": None}, "openvino": {"problem": None}},
     "codecs": {"decode": {"h264": True, "hevc": True}, "encode": {"libx264": True}},
     "chosen_bundles": {"relations": {"problem": None}, "detection": {"problem": None}},
 }
@@ -96,9 +100,21 @@ def test_with_everything_there_all_is_possible() -> None:
         ),
         (
             without_package("onnx"),
-            {"export", "train"},
+            {"run in OpenVINO", "export", "train"},
             "onnx (not installed)",
-            "pip install 'vinfer[export]'",
+            "pip install 'vinfer[openvino]'",
+        ),
+        (
+            without_package("openvino"),
+            {"run in OpenVINO"},
+            "openvino (not installed)",
+            "pip install 'vinfer[openvino]'",
+        ),
+        (
+            changed("backends", "openvino", "problem", to="it computed 1 + 1 = 3"),
+            {"run in OpenVINO"},
+            "it computed 1 + 1 = 3",
+            "",
         ),
         (
             without_package("pycocotools"),
@@ -155,6 +171,14 @@ def test_a_configuration_that_asks_for_cuda_needs_it() -> None:
     assert not judge(facts, provider="cuda")[0].can
 
 
+def test_a_configuration_that_asks_for_openvino_needs_it() -> None:
+    facts = copy.deepcopy(GOOD)
+    without_package("openvino")(facts)
+    assert judge(facts, backend="auto")[0].can
+    verdict = judge(facts, backend="openvino")[0]
+    assert (verdict.what, verdict.remedy) == ("run", "pip install 'vinfer[openvino]'")
+
+
 def test_this_machine(vinfer_json: JsonCommand, tmp_path: Path, tiny_bundles: Path) -> None:
     config = tmp_path / "vinfer.yaml"
     config.write_text("bundle: tiny-relations\n")
@@ -168,6 +192,12 @@ def test_this_machine(vinfer_json: JsonCommand, tmp_path: Path, tiny_bundles: Pa
     assert document["machine"]["memory_bytes"] > 1e8
     assert document["machine"]["bundle_folder"] == str(tiny_bundles)
     assert document["providers"]["cpu"] is None
+    backends = document["backends"]
+    assert backends["onnxruntime"]["problem"] is None
+    assert backends["onnxruntime"]["version"] == onnxruntime.__version__
+    assert backends["openvino"]["precisions"][0] == "float32"
+    installed = importlib.util.find_spec("openvino") is not None
+    assert (backends["openvino"]["problem"] is None) is installed
     assert document["codecs"]["decode"]["h264"]
     assert document["chosen_bundles"]["detection"]["identity"] == "tiny-detector@1.0"
     assert {b["name"] for b in document["bundles"]} >= {"tiny-detector", "tiny-relations"}

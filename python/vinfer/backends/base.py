@@ -9,10 +9,12 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from vinfer.errors import BackendError, ConfigError, DTypeError, ShapeError
+from vinfer.errors import BackendError, ConfigError, DTypeError, ModelOutputError, ShapeError
 
 Array = npt.NDArray[Any]
 Provider = Literal["auto", "cpu", "cuda"]
+Backend = Literal["onnxruntime", "openvino", "auto"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,22 +25,37 @@ class SessionOptions:
         provider: ``cpu``, ``cuda`` (an error where it can't be had) or ``auto``: CUDA where it can
             be had, else the CPU, and `SessionInfo.notes` says why.
         threads: threads for one run on the CPU; 0 is all cores that this process may use.
+        backend: ``onnxruntime``, ``openvino`` (CPU only; an error where it can't be had) or
+            ``auto``: the faster one of those installed, measured once on this machine and kept
+            (docs/backends.md).
+        precision: of the arithmetic; ``bfloat16`` is OpenVINO's, on processors that have it.
+        concurrent_runs: runs at the same time that are to have threads of their own. OpenVINO has
+            to know when it loads a graph; ONNX Runtime does not.
 
     Raises:
-        ConfigError: an unknown provider or a negative number of threads.
+        ConfigError: an unknown name, or a number that is out of range.
     """
 
     provider: Provider = "auto"
     threads: int = 0
+    backend: Backend = "onnxruntime"
+    precision: Precision = "float32"
+    concurrent_runs: int = 1
 
     def __post_init__(self) -> None:
-        if self.provider not in get_args(Provider):
-            known = ", ".join(get_args(Provider))
-            raise ConfigError(f"provider: found {self.provider!r}, expected one of {known}")
+        for name, found, choices in (
+            ("provider", self.provider, get_args(Provider)),
+            ("backend", self.backend, get_args(Backend)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if found not in choices:
+                raise ConfigError(f"{name}: found {found!r}, expected one of {', '.join(choices)}")
         if self.threads < 0:
             raise ConfigError(
                 f"threads: found {self.threads}, expected 0 (all cores) or the number of threads"
             )
+        if self.concurrent_runs < 1:
+            raise ConfigError(f"concurrent_runs: found {self.concurrent_runs}, expected 1 or more")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,6 +173,25 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> 
                 f"convert with .astype(np.{spec.dtype})"
             )
         _check_shape(spec, array.shape, sizes)
+
+
+def check_outputs(specs: tuple[TensorSpec, ...], outputs: Mapping[str, Array]) -> None:
+    """Check arrays against what the graph states of its outputs, where it states a rank.
+
+    Raises:
+        ModelOutputError: another rank or size.
+    """
+    for spec in specs:
+        shape = outputs[spec.name].shape
+        stated = spec.shape
+        fits = len(shape) == len(stated) and all(
+            size == dim or not isinstance(dim, int) for size, dim in zip(shape, stated, strict=True)
+        )
+        if stated and not fits:
+            raise ModelOutputError(
+                f"output {spec.name!r}: found shape {list(shape)}, the graph states "
+                f"[{', '.join(map(str, stated))}]; use another backend for it"
+            )
 
 
 def _check_shape(

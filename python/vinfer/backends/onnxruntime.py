@@ -49,15 +49,16 @@ def load(graph: bytes, options: SessionOptions) -> OnnxRuntimeSession:
 
     Raises:
         BackendError: not a graph that this ONNX Runtime can run.
-        ProviderUnavailableError: ``cuda`` was asked for and can't be had.
+        ProviderUnavailableError: ``cuda`` was asked for and can't be had, or another precision than
+            the graph's own.
         MissingDependencyError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as exc:
-        raise MissingDependencyError(
-            f"onnxruntime can't be imported ({exc}); install it with: pip install onnxruntime"
-        ) from exc
+    if options.precision != "float32":
+        raise ProviderUnavailableError(
+            f"precision {options.precision}: backend onnxruntime computes as the graph is written; "
+            "use backend openvino, or precision float32"
+        )
+    onnxruntime = _import()
     threads = options.threads or usable_threads()
     if options.provider == "cpu":
         return OnnxRuntimeSession(onnxruntime, _cpu(onnxruntime, graph, threads), threads, ())
@@ -72,6 +73,24 @@ def load(graph: bytes, options: SessionOptions) -> OnnxRuntimeSession:
         has_driver = Path("/proc/driver/nvidia/version").exists()
         _logger.log(logging.WARNING if has_driver else logging.INFO, note)
         return OnnxRuntimeSession(onnxruntime, session, threads, (note,))
+
+
+def has_cuda() -> bool:
+    """Whether this build has CUDA; a driver and CUDA's libraries may be missing all the same.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    return _CUDA in _import().get_available_providers()
+
+
+def version() -> str:
+    """The version that is installed.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    return str(_import().__version__)
 
 
 class OnnxRuntimeSession:
@@ -112,7 +131,7 @@ class OnnxRuntimeSession:
         if session is None:
             raise BackendError("the session is closed; load the graph again to run it")
         check_inputs(self._inputs, inputs)
-        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        feeds = {name: np.asarray(array, order="C") for name, array in inputs.items()}
         try:
             arrays = session.run(self._output_names, feeds)
         except Exception as exc:  # onnxruntime's errors have no common class below Exception
@@ -128,6 +147,17 @@ class OnnxRuntimeSession:
         """Free the graph's memory, once runs in other threads have ended; may be called again."""
         with self._lock:
             self._session = None
+
+
+def _import() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise MissingDependencyError(
+            f"onnxruntime can't be imported ({exc}); install it with: pip install onnxruntime"
+        ) from exc
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _cpu(onnxruntime: ModuleType, graph: bytes, threads: int) -> Any:

@@ -6,6 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
+from vinfer.cache_folder import cache_folder
 from vinfer.errors import BundleNotFoundError
 
 SUFFIX = ".vinfer"
@@ -75,12 +76,9 @@ def how_to_get(name: str) -> str:
 
 def _bundle_dirs() -> list[Path]:
     listed = os.environ.get("VINFER_BUNDLES", "").split(os.pathsep)
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has a relative $XDG_CACHE_HOME ignored.
-    cache_dir = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
     return [
         *(Path(folder).expanduser() for folder in listed if folder),
-        cache_dir / "vinfer" / "bundles",
+        cache_folder() / "bundles",
         Path(__file__).parent / "shipped",
     ]
 

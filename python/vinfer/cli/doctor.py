@@ -49,7 +49,7 @@ def doctor(
 
     settings = load_config(config)
     facts = gather(settings.bundle, settings.detector)
-    verdicts = judge(facts, provider=settings.provider)
+    verdicts = judge(facts, provider=settings.provider, backend=settings.backend)
     if as_json:
         records = [{"can": v.can, **dataclasses.asdict(v)} for v in verdicts]
         print_json({"verdicts": records, **facts})
@@ -74,6 +74,7 @@ def gather(bundle: str, detector: str | None) -> dict[str, Any]:
         "machine": machine.machine_facts(),
         "packages": machine.package_facts(),
         "providers": machine.provider_facts(),
+        "backends": machine.backend_facts(),
         "gpus": machine.gpu_facts(),
         "codecs": machine.codec_facts(),
         "bundles": machine.bundle_facts(),
@@ -81,15 +82,23 @@ def gather(bundle: str, detector: str | None) -> dict[str, Any]:
     }
 
 
-def judge(facts: Mapping[str, Any], *, provider: str = "auto") -> list[Verdict]:
+def judge(
+    facts: Mapping[str, Any], *, provider: str = "auto", backend: str = "onnxruntime"
+) -> list[Verdict]:
     """What can be done with these facts, `run` first; a reason is the first thing in the way.
 
     Args:
         facts: as `gather` gives them.
-        provider: what the configuration asks for.
+        provider, backend: what the configuration asks for.
     """
     cpu, cuda = (_provider(facts, name) for name in ("cpu", "cuda"))
-    core = (_native(facts), _packages(facts, ""), cuda if provider == "cuda" else cpu)
+    openvino = _packages(facts, "openvino") or _backend(facts, "openvino")
+    core = (
+        _native(facts),
+        _packages(facts, ""),
+        cuda if provider == "cuda" else cpu,
+        openvino if backend == "openvino" else None,
+    )
     video = _packages(facts, "video")
     bundles = _bundles(facts)
     return [
@@ -98,6 +107,7 @@ def judge(facts: Mapping[str, Any], *, provider: str = "auto") -> list[Verdict]:
         _first("decode H.264 and HEVC", video, _codecs(facts, "decode", ("h264", "hevc"))),
         _first("annotated video", video, _encoder(facts)),
         _first("run on CUDA", cuda),
+        _first("run in OpenVINO", openvino),
         _first("PostgreSQL store", video, _packages(facts, "postgresql")),
         _first("export", _packages(facts, "export")),
         _first("eval detection", video, _packages(facts, "eval")),
@@ -132,6 +142,11 @@ def _packages(facts: Mapping[str, Any], extra: str) -> _Obstacle:
 
 def _provider(facts: Mapping[str, Any], name: str) -> _Obstacle:
     reason, _, remedy = (facts["providers"][name] or "").partition("; ")
+    return (reason, remedy) if reason else None
+
+
+def _backend(facts: Mapping[str, Any], name: str) -> _Obstacle:
+    reason, _, remedy = (facts["backends"][name]["problem"] or "").partition("; ")
     return (reason, remedy) if reason else None
 
 
@@ -182,6 +197,13 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     if not facts["gpus"]:
         rows.append(("GPU", "none that nvidia-smi knows"))
     rows += [(f"{name} provider", why or "works") for name, why in facts["providers"].items()]
+    rows += [
+        (
+            f"{name} backend",
+            each["problem"] or f"{each['version']}: {', '.join(each['precisions'])}",
+        )
+        for name, each in facts["backends"].items()
+    ]
     for direction in ("decode", "encode"):
         known = codecs.get(direction, {})
         rows.append(

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from vinfer.backends import SessionOptions, load
+from vinfer.backends import Backend, Precision, SessionOptions, load, openvino
+from vinfer.backends.processor import parse_cpuinfo
 from vinfer.bundles import (
     Bundle,
     RelationManifest,
@@ -38,7 +39,8 @@ PACKAGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("sqlalchemy", "sqlalchemy", ("video",)),
     ("typer", "typer", ("video",)),
     ("rich", "rich", ("video",)),
-    ("onnx", "onnx", ("export", "train")),
+    ("onnx", "onnx", ("export", "openvino", "train")),
+    ("openvino", "openvino", ("openvino",)),
     ("pycocotools", "pycocotools", ("eval",)),
     ("psycopg", "psycopg", ("postgresql",)),
     ("torch", "torch", ("train",)),
@@ -84,7 +86,7 @@ def package_facts() -> list[dict[str, Any]]:
         try:
             if importlib.util.find_spec(module) is None:
                 problem = "not installed"
-            elif module == "torch":  # importing it takes seconds
+            elif module in {"torch", "openvino"}:  # importing them takes seconds
                 version = importlib.metadata.version(name)
             else:
                 imported = importlib.import_module(module)
@@ -128,21 +130,40 @@ def provider_facts() -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for provider in ("cpu", "cuda"):
         try:
-            facts[provider] = _try_provider(SessionOptions(provider=provider, threads=1))
+            options = SessionOptions(provider=provider, threads=1)
+            facts[provider] = _try_backend(options)["problem"]
         except VinferError as exc:
             facts[provider] = str(exc)
     return facts
 
 
-def _try_provider(options: SessionOptions) -> str | None:
+def backend_facts() -> dict[str, dict[str, Any]]:
+    """Each backend: precisions and, where a graph did not really run in it, why not."""
+    facts: dict[str, dict[str, Any]] = {}
+    known: dict[Backend, tuple[Precision, ...]] = {
+        "onnxruntime": ("float32",),
+        "openvino": openvino.precisions(),
+    }
+    for backend, precisions in known.items():
+        options = SessionOptions(provider="cpu", threads=1, backend=backend)
+        facts[backend] = {"precisions": list(precisions), "version": None}
+        try:
+            facts[backend] |= _try_backend(options)
+        except VinferError as exc:
+            facts[backend]["problem"] = str(exc)
+    return facts
+
+
+def _try_backend(options: SessionOptions) -> dict[str, Any]:
     import numpy as np
 
     session = load(_TINY_GRAPH, options)
     try:
         (result,) = session.run({"a": np.ones(1, np.float32)}).values()
+        problem = None if result == 2 else f"it computed 1 + 1 = {result}"
+        return {"version": session.describe().version, "problem": problem}
     finally:
         session.close()
-    return None if result == 2 else f"it computed 1 + 1 = {result}"
 
 
 def gpu_facts() -> list[dict[str, str]]:
@@ -222,12 +243,10 @@ def _bundle_fact(name: str, path: Path) -> dict[str, Any]:
 
 def _cpu_facts(cpuinfo: str) -> dict[str, Any]:
     """Model and the instruction sets that matter, from the text of /proc/cpuinfo."""
-    model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    found = set(flags[1].split()) if flags else set()
+    found = parse_cpuinfo(cpuinfo)
     return {
-        "model": model[1].strip() if model else None,
-        "flags": [flag for flag in (*_X86_FLAGS, *_ARM_FLAGS) if flag in found],
+        "model": found.model,
+        "flags": [flag for flag in (*_X86_FLAGS, *_ARM_FLAGS) if flag in found.flags],
     }
 
 

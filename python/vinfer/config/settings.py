@@ -184,6 +184,8 @@ class Config(_Section):
     """Detector bundle: a name or a path; default: the one the relation bundle names."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """What runs the graphs; ``auto`` takes CUDA where it works, else the CPU."""
+    backend: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    """What runs them on the CPU; ``auto`` measures once which is faster (docs/backends.md)."""
     threads: Annotated[int, pydantic.Field(ge=0)] = 0
     """CPU threads; 0: all cores that this process may use."""
     source: SourceSettings = SourceSettings()
@@ -195,9 +197,9 @@ class Config(_Section):
     outputs: OutputSettings = OutputSettings()
 
 
-# These change where or how fast the result is made, never the result. The bundles and the provider
-# that really ran are hashed by what they are, not by what they were called.
-_NOT_DECISIVE = {"bundle", "detector", "provider", "threads", "outputs"}
+# These change where or how fast the result is made, never the result. The bundles, the provider and
+# the backend that really ran are hashed by what they are, not by what they were called.
+_NOT_DECISIVE = {"bundle", "detector", "provider", "backend", "threads", "outputs"}
 
 
 def config_hash(config: Config, digests: Mapping[str, str]) -> str:
@@ -208,7 +210,7 @@ def config_hash(config: Config, digests: Mapping[str, str]) -> str:
 
     Args:
         config: the configuration.
-        digests: what ran: the digest of each bundle, and the providers, by any fixed names.
+        digests: what ran: the digest of each bundle, providers and backends, by any fixed names.
     """
     decisive = config.model_dump(mode="json", exclude=_NOT_DECISIVE)
     text = json.dumps(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vinfer.backends import SessionInfo, SessionOptions, load
+from vinfer.backends.base import Array
 from vinfer.bundles import Bundle, RelationManifest
 from vinfer.closing import Closing
 from vinfer.errors import BundleSchemaError, ConfigError, InvalidBoxError, ModelOutputError
@@ -52,7 +53,7 @@ class Relator(Closing):
         self._labels = {name: own[to] for name, to in manifest.aliases.items()} | own
         # Replaced as a whole: no thread may see the names of one and the table of another.
         self._mapping: tuple[tuple[str, ...], Int64Array] = ((), np.zeros(0, np.int64))
-        self._session = load(bundle.graph(), options)
+        self._session = load(bundle.graph(), options, sample=_sample(manifest))
         try:
             self._check_graph()
         except BundleSchemaError:
@@ -167,6 +168,21 @@ class Relator(Closing):
                     f"{self._identity}: the graph has {kind} {sorted(present)}, the manifest says "
                     f"{sorted(promised)}; pack the bundle again"
                 )
+
+
+def _sample(manifest: RelationManifest) -> dict[str, Array]:
+    """Inputs for backend ``auto``'s measurement: the pairs of five objects, each class in turn."""
+    random = np.random.default_rng(0)
+    low = random.uniform(0, 300, (20, 2, 2))
+    boxes = np.concatenate([low, low + random.uniform(20, 300, low.shape)], 2).astype(np.float32)
+    labels = np.arange(40, dtype=np.int64).reshape(20, 2) % len(manifest.labels)
+    roles = manifest.input_roles
+    return {
+        roles["subject_labels"]: labels[:, 0].copy(),
+        roles["object_labels"]: labels[:, 1].copy(),
+        roles["subject_boxes"]: boxes[:, 0].copy(),
+        roles["object_boxes"]: boxes[:, 1].copy(),
+    }
 
 
 def _check_boxes(boxes: Float32Array) -> None:
