@@ -119,7 +119,7 @@ def scored(score: Scorer, image: RelationPicture, pairs: np.ndarray) -> np.ndarr
     return score(image.labels[i], image.labels[j], image.boxes[i], image.boxes[j])
 
 
-def vrd_quality(score: Scorer, data: Path) -> dict[str, float]:
+def vrd_quality(score: Scorer, data: Path) -> dict[str, float | None]:
     """Top-K over annotated triplets as the baseline counts them, recall over all pairs."""
     rows = load_vrd(data / "test.json.gz", keep_repeats=True)
     known = {
@@ -139,7 +139,7 @@ def vrd_quality(score: Scorer, data: Path) -> dict[str, float]:
             for a, b, c in zip(image.labels[s], p, image.labels[o], strict=True)
         ]
     every, named, new = np.concatenate(scores), np.concatenate(predicates), np.array(unseen)
-    quality: dict[str, float] = {"triplets": len(named), "unseen_triplets": int(new.sum())}
+    quality: dict[str, float | None] = {"triplets": len(named), "unseen_triplets": int(new.sum())}
     for k in (1, 5):
         quality[f"top_{k}"] = top_k_accuracy(every, named, k)
         quality[f"unseen_top_{k}"] = top_k_accuracy(every[new], named[new], k)
