@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from vinfer import ops
-from vinfer.errors import DTypeError, ShapeError
+from vinfer.errors import DTypeError, InputError, ShapeError
 
 __all__ = ["letterbox", "positional_maps", "roi_align", "weldon_pool"]
+
+_FEATURE_DTYPES = (torch.float32, torch.float16, torch.float64)
 
 
 @torch.library.custom_op(
@@ -61,12 +63,12 @@ def _fake_roi_align(
     aligned: bool = True,
 ) -> Tensor:
     _check_rank("features", features, 4)
+    _check_dtype("features", features, *_FEATURE_DTYPES)
     _check_rank("boxes", boxes, 2)
-    if batch_indices.dtype != torch.int64:  # the only type of a GPU's kernel and of ONNX
-        raise DTypeError(
-            f"batch_indices: found dtype {batch_indices.dtype}, expected torch.int64; convert them "
-            "with .long()"
-        )
+    _check_dtype("boxes", boxes, torch.float32)
+    # The only type of a GPU's kernel and of ONNX.
+    _check_dtype("batch_indices", batch_indices, torch.int64)
+    _check_size("output_size", output_size)
     return features.new_empty((boxes.shape[0], features.shape[1], *output_size))
 
 
@@ -121,6 +123,8 @@ def _save_for_roi_align(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
 
 
 def _differentiate_roi_align(ctx: Any, grad_pooled: Tensor) -> tuple[Tensor | None, ...]:
+    if not ctx.needs_input_grad[0]:  # only the boxes ask for one, and they have none
+        return None, None, None, None, None, None, None
     # The native gradient sums in float32, as the op does; float16 is for storing only.
     dtype = grad_pooled.dtype
     summed = torch.float32 if dtype == torch.float16 else dtype
@@ -153,7 +157,10 @@ def positional_maps(boxes: Tensor, reference: Tensor, size: Sequence[int]) -> Te
 
 @positional_maps.register_fake
 def _fake_positional_maps(boxes: Tensor, reference: Tensor, size: Sequence[int]) -> Tensor:
-    _check_rank("boxes", boxes, 2)
+    for name, tensor in (("boxes", boxes), ("reference", reference)):
+        _check_rank(name, tensor, 2)
+        _check_dtype(name, tensor, torch.float32)
+    _check_size("size", size)
     return boxes.new_empty((boxes.shape[0], 2, *size))
 
 
@@ -185,6 +192,7 @@ def weldon_pool(x: Tensor, k_max: int, k_min: int, alpha: float = 1.0) -> Tensor
 @weldon_pool.register_fake
 def _fake_weldon_pool(x: Tensor, k_max: int, k_min: int, alpha: float = 1.0) -> Tensor:
     _check_rank("x", x, 4)
+    _check_dtype("x", x, *_FEATURE_DTYPES)
     return x.new_empty(x.shape[:2])
 
 
@@ -284,12 +292,14 @@ def _fake_letterbox(
     rounding: str = "nearest",
     swap_channels: bool = False,
 ) -> Tensor:
+    _check_dtype("image", image, torch.uint8)
+    _check_size("size", size)
     height, width = size
     shape = (height, width, 3) if layout == "hwc" else (3, height, width)
     return image.new_empty(shape, dtype=torch.float32)
 
 
-for _op in (roi_align, weldon_pool):
+for _op in (roi_align, positional_maps, weldon_pool):
     for _device in ("cpu", "cuda"):
         # bfloat16 is none of the kernels' types, and boxes in half precision are off by pixels.
         _op.register_autocast(_device, torch.float32)
@@ -298,6 +308,22 @@ for _op in (roi_align, weldon_pool):
 def _check_rank(name: str, tensor: Tensor, rank: int) -> None:
     if tensor.dim() != rank:
         raise ShapeError(f"{name}: found shape {list(tensor.shape)}, expected rank {rank}")
+
+
+def _check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
+    """Here too, as exporting and compiling run no kernel that could refuse it."""
+    if tensor.dtype not in dtypes:
+        expected = " or ".join(str(dtype) for dtype in dtypes)
+        raise DTypeError(
+            f"{name}: found dtype {tensor.dtype}, expected {expected}; convert with "
+            f"{name}.to({dtypes[0]})"
+        )
+
+
+def _check_size(name: str, size: Sequence[int]) -> None:
+    # A side that is only known when a compiled or exported program runs is not a number yet.
+    if len(size) != 2 or any(isinstance(side, int) and side < 1 for side in size):
+        raise InputError(f"{name}: found {list(size)}, expected [height, width] of at least 1 each")
 
 
 def _plain(tensor: Tensor) -> Tensor:
