@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TENSOR_TYPES = ["tensor(float)", "tensor(float16)", "tensor(int64)", "tensor(uint8)"]
 OPSETS = (18, 19, 20)  # those that both PyTorch writes and ONNX Runtime 1.17 reads
 
+# Where PyTorch writes source lines and the paths of the machine that exports: nobody else's matter.
+STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
 
 def to_onnx(
     model: torch.nn.Module,
@@ -40,7 +43,8 @@ def to_onnx(
         library by its kernels. It was not run: compare it with the module on inputs of your own.
 
     Raises:
-        InputError: ``opset`` is another one.
+        InputError: ``opset`` is another one, there are more or fewer names than inputs or outputs,
+            or a setting of an op is one that its kernel refuses.
         BackendError: PyTorch can't export the module.
         MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
     """
@@ -71,7 +75,19 @@ def to_onnx(
         except torch.onnx.OnnxExporterError as exc:
             raise BackendError(f"PyTorch can't export the module: {_first_cause(exc)}") from exc
     assert program is not None  # PyTorch gives none only where it writes a file itself
-    return attach_functions(program.model_proto)
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.pop(STACK_TRACE, None)
+    exported = program.model_proto
+    for kind, names, values in (
+        ("input", input_names, exported.graph.input),
+        ("output", output_names, exported.graph.output),
+    ):
+        if len(names) != len(values):  # PyTorch names as many as it can, without a word
+            raise InputError(
+                f"{kind}_names: found {len(names)}, expected {len(values)}, as many as the graph "
+                f"has {kind}s: {', '.join(value.name for value in values)}"
+            )
+    return attach_functions(exported)
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -90,6 +106,14 @@ def _translations() -> dict[Any, Callable[..., Any]]:
     def node(name: str) -> Any:
         return values.Op(domain, name, _schema(name))
 
+    def fixed(name: str, side: Any) -> int:
+        if not isinstance(side, int):
+            raise InputError(
+                f"{name}: found a size that follows from an input's, expected numbers, which a "
+                "node keeps as attributes"
+            )
+        return side
+
     # onnxscript reads these signatures: what has the type of a number or text is an attribute.
     def roi_align(
         features: Any,
@@ -104,15 +128,17 @@ def _translations() -> dict[Any, Callable[..., Any]]:
             features,
             boxes,
             batch_indices,
-            output_height=output_size[0],
-            output_width=output_size[1],
+            output_height=fixed("output_size", output_size[0]),
+            output_width=fixed("output_size", output_size[1]),
             sampling_ratio=sampling_ratio,
             spatial_scale=spatial_scale,
             coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
         )
 
     def positional_maps(boxes: Any, reference: Any, size: Sequence[int]) -> Any:
-        return node("PositionalMaps")(boxes, reference, height=size[0], width=size[1])
+        return node("PositionalMaps")(
+            boxes, reference, height=fixed("size", size[0]), width=fixed("size", size[1])
+        )
 
     def weldon_pool(x: Any, k_max: int, k_min: int, alpha: float = 1.0) -> Any:
         return node("WeldonPool")(x, k_max=k_max, k_min=k_min, alpha=alpha)
@@ -131,8 +157,8 @@ def _translations() -> dict[Any, Callable[..., Any]]:
     ) -> Any:
         return node("Letterbox")(
             image,
-            height=size[0],
-            width=size[1],
+            height=fixed("size", size[0]),
+            width=fixed("size", size[1]),
             mode=mode,
             mean=mean,
             std=std,
