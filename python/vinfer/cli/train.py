@@ -12,15 +12,12 @@ from vinfer.cli.progress import counting
 
 if TYPE_CHECKING:
     from vinfer.training.relation_prior import TrainingReport
+    from vinfer.training.relation_training import Progress
 
+RELATIONS_EXAMPLE = "Example: vinfer train relations --config relations.yaml -o out/relations"
 EXAMPLE = "Example: vinfer train relation-prior --data vrd/ -o relation-prior.vinfer"
 
 app = typer.Typer(help="Train a model and pack it into a bundle.", no_args_is_help=True)
-
-
-@app.callback()
-def common() -> None:
-    """Keeps the model's name a command of its own while there is only one."""
 
 
 @app.command("relation-prior", epilog=EXAMPLE)
@@ -52,6 +49,40 @@ def relation_prior(
         print_json(report.to_dict())
     else:
         _print_report(report)
+
+
+@app.command("relations", epilog=RELATIONS_EXAMPLE)
+def relations(
+    config: Annotated[Path, typer.Option("--config", help="YAML file; see docs/relations.md.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for checkpoint, weights and logs; goes on where it was."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Train the visual relationship network with mined negatives."""
+    from vinfer.training.relation_config import read_training_config
+    from vinfer.training.relation_training import train_relations
+
+    settings = read_training_config(config)
+    with counting("batches") as update:
+
+        def show(progress: Progress) -> None:
+            done = (progress.epoch - 1) * progress.batches + progress.batch
+            update(done, progress.epochs * progress.batches)
+
+        result = train_relations(settings, output, progress=show)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    note(
+        f"{result.epochs} epochs in {result.seconds:.0f} s; {result.dropped_batches} batches "
+        "without a relation were left out"
+    )
+    print_line(f"validation mAP*: {result.map_star:.3f} (epoch {result.best_epoch})")
+    print_line(f"weights: {result.weights}")
 
 
 def _print_report(report: TrainingReport) -> None:

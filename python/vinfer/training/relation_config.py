@@ -1,0 +1,168 @@
+"""What `vinfer train relations` does, as a YAML file says it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from vinfer.errors import ConfigError
+from vinfer.training.batch_plan import BatchSettings, Sampling
+from vinfer.training.relation_data import RelationData
+from vinfer.training.relation_network import Embedding, Head, NetworkConfig
+from vinfer.training.sprites import make_sprite_data
+
+_Count = Annotated[int, pydantic.Field(ge=1)]
+_Seed = Annotated[int, pydantic.Field(ge=0)]
+_Positive = Annotated[float, pydantic.Field(gt=0)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SpritesSource(_Section):
+    """Synthetic pictures (docs/sprites.md); the seeds keep training and validation apart."""
+
+    kind: Literal["sprites"] = "sprites"
+    train_pictures: _Count = 3000
+    validation_pictures: _Count = 500
+    train_seed: _Seed = 1
+    validation_seed: _Seed = 1001
+
+    def load(self) -> tuple[RelationData, RelationData]:
+        """Training and validation."""
+        return (
+            make_sprite_data(self.train_pictures, self.train_seed, keep=True),
+            make_sprite_data(self.validation_pictures, self.validation_seed, keep=True),
+        )
+
+
+class CocoSource(_Section):
+    """COCO-style boxes with relations (`coco_relations.load_coco_relations`)."""
+
+    kind: Literal["coco"] = "coco"
+    train_annotations: Path
+    train_relations: Path
+    train_images: Path
+    validation_annotations: Path
+    validation_relations: Path
+    validation_images: Path
+
+    def load(self) -> tuple[RelationData, RelationData]:
+        """Training and validation."""
+        from vinfer.training.coco_relations import load_coco_relations
+
+        return (
+            load_coco_relations(
+                self.train_annotations, self.train_relations, images=self.train_images
+            ),
+            load_coco_relations(
+                self.validation_annotations,
+                self.validation_relations,
+                images=self.validation_images,
+            ),
+        )
+
+
+class NetworkSection(_Section):
+    """See `relation_network.NetworkConfig`; ``weights`` starts the trunk from a state dict."""
+
+    trunk: str = "resnet18"
+    weights: Path | None = None
+    visual: bool = True
+    coord: bool = True
+    embedding: bool = True
+    filters: _Count = 512
+    features: _Count = 512
+    embedding_size: _Count = 64
+    embedding_form: Embedding = "linear"
+    head: Head = "sigmoid"
+
+    def config(self, data: RelationData) -> NetworkConfig:
+        """For this data's vocabularies."""
+        fields = {f.name for f in dataclasses.fields(NetworkConfig)}
+        chosen = {name: value for name, value in self if name in fields}
+        return NetworkConfig(
+            num_classes=len(data.classes), num_predicates=len(data.predicates), **chosen
+        )
+
+
+class BatchSection(_Section):
+    """See `batch_plan.BatchSettings`."""
+
+    pictures: _Count = 40
+    max_pairs: Annotated[int, pydantic.Field(ge=2)] = 400
+    sampling: Sampling = "mined"
+    force_mining: bool = False
+    hard_negatives: _Count = 1
+    balanced: bool = False
+    short_side: _Count = 480
+    long_side: _Count = 960
+
+
+class RelationTrainingConfig(_Section):
+    """A whole training.
+
+    Attributes:
+        data, network, batches: see there.
+        epochs: most epochs.
+        patience: end when the validation mAP* has not risen for this many epochs; None: never.
+        learning_rate: of Adam, falling to 0 along a cosine.
+        weight_decay: of Adam.
+        precision: "bfloat16" runs convolutions and products in it (autocast).
+        ignored: predicates that mAP* leaves out.
+        seed: of the weights and the batches.
+        threads: of PyTorch; None: as many as the process may use.
+        checkpoint_minutes: between checkpoints within an epoch.
+    """
+
+    data: Annotated[SpritesSource | CocoSource, pydantic.Field(discriminator="kind")]
+    network: NetworkSection = NetworkSection()
+    batches: BatchSection = BatchSection()
+    epochs: _Count = 14
+    patience: _Count | None = None
+    learning_rate: _Positive = 2e-3
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    ignored: tuple[str, ...] = ("under",)
+    seed: _Seed = 0
+    threads: _Count | None = None
+    checkpoint_minutes: _Positive = 5.0
+
+    def batch_settings(self) -> BatchSettings:
+        """For `batches.RelationBatches`."""
+        section = self.batches.model_dump()
+        return BatchSettings(seed=self.seed, num_pictures=section.pop("pictures"), **section)
+
+
+def read_training_config(path: Path) -> RelationTrainingConfig:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: it can't be read, or a field is missing, unknown or out of range.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ConfigError(f"{path}: can't be read as YAML: {exc}") from exc
+    return parse_training_config(content, str(path))
+
+
+def parse_training_config(content: Any, where: str = "config") -> RelationTrainingConfig:
+    """Check what a YAML file holds.
+
+    Raises:
+        ConfigError: a field is missing, unknown or out of range; the message names it.
+    """
+    try:
+        return RelationTrainingConfig.model_validate(content)
+    except pydantic.ValidationError as exc:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
+            for e in exc.errors(include_url=False)[:5]
+        )
+        raise ConfigError(f"{where}: {problems}") from exc
