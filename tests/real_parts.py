@@ -6,8 +6,8 @@ from typing import NoReturn
 import pytest
 
 
-def missing(reason: str) -> NoReturn:
+def missing(reason: str, *, allow_module_level: bool = False) -> NoReturn:
     """Skip with a reason; in CI, where `make test` installs every real part, fail."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI it must be there")
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=allow_module_level)

@@ -1,6 +1,7 @@
 """The engine on clips made by code: the right events, whatever goes wrong on the way."""
 
 import hashlib
+import importlib.util
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import real_parts
 from tiny_bundles import (
     APART,
     NAN_BLUE,
@@ -110,6 +112,25 @@ def test_an_event_has_the_right_start_and_end(engine: Engine, ride: Path) -> Non
     assert (types[0], types[-1]) == ("open", "close")
     assert set(types[1:-1]) <= {"update"}
     assert len({event.event_id for event in recorder.events}) == 1
+
+
+def test_the_backend_that_ran_is_in_the_hash_and_the_threads_are_not(
+    bundles: Path, ride: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("openvino") is None:
+        real_parts.missing("openvino is not installed")
+    monkeypatch.setenv("VINFER_BUNDLES", str(bundles))
+    hashes, events = [], []
+    for backend, threads in (("onnxruntime", 1), ("openvino", 1), ("openvino", 2)):
+        config = vinfer.Config(backend=backend, threads=threads, provider="cpu")
+        with Engine("tiny-relations", config=config) as engine:
+            described = engine.describe()
+            assert {s["backend"] for s in described["sessions"].values()} == {backend}
+            hashes.append(described["config_hash"])
+            events.append(list(engine.watch(ride)))
+    assert hashes[0] != hashes[1] == hashes[2]
+    assert events[1] == events[2]
+    assert [event.type for event in events[0]] == [event.type for event in events[1]]
 
 
 def test_sinks_hear_open_frames_and_close_in_order(engine: Engine, ride: Path) -> None:

@@ -1,5 +1,6 @@
 """`vinfer run` from a real clip to real files, with two tiny bundles."""
 
+import importlib.util
 import json
 import shlex
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import real_parts
 from videos import numbered, write_video
 
 from vinfer import errors
@@ -27,6 +29,7 @@ ALL_FILES = {
     "report.html",
 }
 BUNDLES = ("--bundle", "tiny-relations", "--threads", "1")
+BACKENDS = {"onnxruntime", "openvino"}
 EVENTS_ONLY = ("--no-video", "--no-report", "--no-sqlite")
 
 
@@ -78,6 +81,25 @@ def test_json(vinfer_json: JsonCommand, clip: Path, tmp_path: Path) -> None:
         "events": str(tmp_path / "events.jsonl"),
         "vidvrd": str(tmp_path / "events.vidvrd.json"),
     }
+
+
+@pytest.mark.parametrize("backend", ["openvino", "auto"])
+def test_another_backend_finds_the_same_event(
+    vinfer_json: JsonCommand, clip: Path, tmp_path: Path, backend: str
+) -> None:
+    if importlib.util.find_spec("openvino") is None:
+        real_parts.missing("openvino is not installed")
+    code, document = vinfer_json(
+        *("run", clip, "-o", tmp_path, *BUNDLES, *EVENTS_ONLY, "--backend", backend)
+    )
+    assert code == 0
+    for session in document["engine"]["sessions"].values():
+        assert session["backend"] in ({"openvino"} if backend == "openvino" else BACKENDS)
+        assert any(note.startswith("backend auto: ") for note in session["notes"]) == (
+            backend == "auto"
+        )
+    (found,) = document["runs"]
+    assert [event["predicate"] for event in found["events"]] == ["ride"]
 
 
 def test_options_win_over_the_file(vinfer_json: JsonCommand, clip: Path, tmp_path: Path) -> None:

@@ -175,22 +175,38 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> 
         _check_shape(spec, array.shape, sizes)
 
 
-def check_outputs(specs: tuple[TensorSpec, ...], outputs: Mapping[str, Array]) -> None:
+def check_outputs(
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    given: Mapping[str, Array],
+    found: Mapping[str, Array],
+) -> None:
     """Check arrays against what the graph states of its outputs, where it states a rank.
 
+    Args:
+        inputs, outputs: of the graph.
+        given: the inputs, checked already.
+        found: the outputs.
+
     Raises:
-        ModelOutputError: another rank or size.
+        ModelOutputError: another rank or size; a free dimension of an input's name has its size.
     """
-    for spec in specs:
-        shape = outputs[spec.name].shape
-        stated = spec.shape
+    sizes: dict[int | str, int] = {}
+    for spec in inputs:
+        if spec.shape:
+            named = zip(spec.shape, given[spec.name].shape, strict=True)
+            sizes |= {dim: size for dim, size in named if isinstance(dim, str) and dim != "?"}
+    for spec in outputs:
+        shape, stated = found[spec.name].shape, spec.shape
         fits = len(shape) == len(stated) and all(
-            size == dim or not isinstance(dim, int) for size, dim in zip(shape, stated, strict=True)
+            size == (dim if isinstance(dim, int) else sizes.get(dim, size))
+            for size, dim in zip(shape, stated, strict=True)
         )
         if stated and not fits:
+            known = "".join(f", {dim} = {sizes[dim]}" for dim in stated if dim in sizes)
             raise ModelOutputError(
                 f"output {spec.name!r}: found shape {list(shape)}, the graph states "
-                f"[{', '.join(map(str, stated))}]; use another backend for it"
+                f"[{', '.join(map(str, stated))}]{known}; use another backend for it"
             )
 
 

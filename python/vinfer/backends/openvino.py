@@ -151,7 +151,7 @@ class OpenVinoSession:
         with self._lock:
             if self._compiled is not None:
                 self._idle.append(request)
-        check_outputs(self._outputs, outputs)
+        check_outputs(self._inputs, self._outputs, inputs, outputs)
         return outputs
 
     def describe(self) -> SessionInfo:

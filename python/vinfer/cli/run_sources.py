@@ -267,8 +267,9 @@ class _KeepSummary:
 
 def _description_line(engine: dict[str, Any]) -> str:
     session = engine["sessions"]["detector"]
+    backend = "" if session["backend"] == "onnxruntime" else f"{session['backend']} "
     return (
-        f"{engine['bundle']} with {engine['detector']} on {session['providers'][0]}, "
+        f"{engine['bundle']} with {engine['detector']} on {backend}{session['providers'][0]}, "
         f"{counted(engine['workers'] * session['threads'], 'thread')}"
     )
 
