@@ -152,7 +152,7 @@ def our_nodes(model: Model) -> dict[str, dict[str, Any]]:
 # ---- what is in the file ----
 
 
-def test_nodes_of_the_graph(exported: Model) -> None:
+def test_nodes_of_the_graph(exported: Model, request: pytest.FixtureRequest) -> None:
     assert [(node.domain, node.op_type) for node in exported.graph.node] == [
         ("vinfer", "Letterbox"),
         ("", "Conv"),
@@ -166,6 +166,9 @@ def test_nodes_of_the_graph(exported: Model) -> None:
     assert [value.name for value in exported.graph.output] == ["network_image", "scores"]
     assert {function.name for function in exported.functions} == OUR_OPS
     assert exported.ir_version == 9
+    opset = request.node.callspec.params["exported"]
+    imported = {entry.domain: entry.version for entry in exported.opset_import}
+    assert imported == {"": opset, "vinfer": 1}
 
 
 def test_attributes_of_the_nodes(exported: Model) -> None:
