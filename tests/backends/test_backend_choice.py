@@ -189,6 +189,8 @@ def test_the_references_errors_are_raised(slow: Fake, fast: Fake, cache: Path) -
         "chosen",
         "median",
         "refused",
+        "not timed",
+        "other candidates",
     ],
 )
 def test_a_damaged_file_is_ignored_and_written_again(
@@ -206,6 +208,12 @@ def test_a_damaged_file_is_ignored_and_written_again(
     elif content == "refused":
         good["candidates"][1]["refused"] = "no"
         content = json.dumps(good)
+    elif content == "not timed":
+        good["candidates"][1]["median_ms"] = None
+        content = json.dumps(good)
+    elif content == "other candidates":
+        content = file.read_text().replace('"backend": "openvino"', '"backend": "tensorrt"')
+        content = content.replace('"chosen": "openvino', '"chosen": "tensorrt')
     file.write_text(content)
     caplog.clear()
     assert chosen(slow, fast).backend == "openvino"

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,7 @@ def test_a_package_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> 
         load(pair_graph(), CPU)
 
 
-def test_it_is_not_imported_for_others(tmp_path: Any) -> None:
+def test_it_is_not_imported_for_others(tmp_path: Path) -> None:
     (tmp_path / "pair.onnx").write_bytes(pair_graph())
     code = (
         "import pathlib, sys; from vinfer.backends import SessionOptions, load, choice; "
@@ -240,6 +241,25 @@ def test_it_is_not_imported_for_others(tmp_path: Any) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "pair.onnx")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["openvino", "False", "False"]
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    """A plain `import openvino` sends an event and makes ~/intel/openvino_telemetry."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "pair.onnx").write_bytes(pair_graph())
+    code = (
+        "import pathlib, sys; from vinfer.backends import SessionOptions, load; "
+        "load(pathlib.Path(sys.argv[1]).read_bytes(), SessionOptions(backend='openvino')); "
+        "print(*(name for name in sys.modules if name.startswith('openvino_telemetry')))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "pair.onnx")]
+    environment = {k: v for k, v in os.environ.items() if k not in {"CI", "TF_BUILD"}}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment | {"HOME": str(home)}
+    )
+    assert done.stdout.strip() == ""
+    assert list(home.iterdir()) == []
 
 
 def test_an_empty_batch() -> None:

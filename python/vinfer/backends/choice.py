@@ -146,15 +146,15 @@ def choose(
         {"vinfer": __version__} | {each.backend: each.version for each in candidates},
         threads=options.threads or usable_threads(),
         concurrent_runs=options.concurrent_runs,
-        precisions=tuple(each.precision for each in candidates),
+        candidates=[each.name for each in candidates],
         sample=sample,
     )
     record = read_record(key)
     if record is not None:
-        winner = next((each for each in candidates if each.name == record.chosen), None)
-        if winner is not None:
-            session = winner.load(graph, _for(winner, options))
-            return _chosen(session, f"{_told(record)}; kept in {record_path(key)}")
+        # There is one: the key, which the record agrees with, has the candidates' names.
+        winner = next(each for each in candidates if each.name == record.chosen)
+        session = winner.load(graph, _for(winner, options))
+        return _chosen(session, f"{_told(record)}; kept in {record_path(key)}")
     record, session = _measured(graph, options, candidates, sample, key)
     write_record(record)
     is_refused = any(each.refused for each in record.candidates)
@@ -284,13 +284,10 @@ def _for(candidate: Candidate, options: SessionOptions) -> SessionOptions:
 
 
 def _told(record: Record) -> str:
-    times = [
-        f"{each.name} refused: {each.refused}"
-        if each.refused
-        else f"{each.name} {each.median_ms:.3g} ms"
-        for each in record.candidates
-    ]
-    return f"backend auto: {record.chosen}, median of {record.rounds} rounds: {', '.join(times)}"
+    runs = record.key["concurrent_runs"]
+    rounds = f"{record.rounds} rounds" + (f" of {runs} runs at once" if runs > 1 else "")
+    found = ", ".join(map(str, record.candidates))
+    return f"backend auto: {record.chosen}, median of {rounds}: {found}"
 
 
 def _chosen(session: Session, note: str, level: int = logging.INFO) -> ChosenSession:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +29,13 @@ class Measured(pydantic.BaseModel):
     backend: str
     precision: Precision
     median_ms: float | None = None
-    """Time of a round, milliseconds; None where it was not timed."""
+    """Time of a round, milliseconds; None where it is refused."""
     refused: str = ""
     """Why it can't be taken; empty where it can."""
+
+    def __str__(self) -> str:
+        told = f"refused: {self.refused}" if self.median_ms is None else f"{self.median_ms:.3g} ms"
+        return f"{self.name} {told}"
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ def make_key(
     *,
     threads: int,
     concurrent_runs: int,
-    precisions: tuple[Precision, ...],
+    candidates: Sequence[str],
     sample: Mapping[str, Array] | None,
 ) -> dict[str, Any]:
     """All that a measurement depends on, JSON-ready.
@@ -68,7 +72,7 @@ def make_key(
         versions: of vinfer and each backend.
         threads: for one run.
         concurrent_runs: runs at once.
-        precisions: that were allowed.
+        candidates: the names of all that could be taken.
         sample: inputs of the measurement; None for those that follow from the graph.
     """
     processor = this_processor()
@@ -79,7 +83,7 @@ def make_key(
         "flags": hashlib.sha256(" ".join(sorted(processor.flags)).encode()).hexdigest(),
         "threads": threads,
         "concurrent_runs": concurrent_runs,
-        "precisions": list(precisions),
+        "candidates": list(candidates),
         "inputs": None
         if sample is None
         else {name: [str(array.dtype), *array.shape] for name, array in sorted(sample.items())},
@@ -104,8 +108,9 @@ def read_record(key: dict[str, Any]) -> Record | None:
     except (OSError, ValueError) as exc:  # pydantic's error is a ValueError
         _logger.warning("%s is damaged (%s): measuring again", path, str(exc).splitlines()[0])
         return None
-    eligible = [each.name for each in record.candidates if not each.refused]
-    if record.key != key or record.chosen not in eligible:
+    names = [each.name for each in record.candidates]
+    timed = [each.name for each in record.candidates if not each.refused and each.median_ms]
+    if record.key != key or names != key["candidates"] or record.chosen not in timed:
         _logger.warning("%s is damaged (it does not fit its key): measuring again", path)
         return None
     return record

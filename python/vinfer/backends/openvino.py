@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +30,7 @@ from vinfer.threads import usable_threads
 _logger = logging.getLogger(__name__)
 
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+_importing = threading.Lock()
 _INT32 = np.iinfo(np.int32)
 _HEADINGS = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "--", "Summary:", "While")
 
@@ -166,12 +169,32 @@ class OpenVinoSession:
 
 
 def _import() -> ModuleType:
-    try:
-        import openvino
-    except ImportError as exc:
-        raise MissingDependencyError.of("openvino", "openvino", exc) from exc
+    with _importing, _no_telemetry():
+        try:
+            import openvino
+        except ImportError as exc:
+            raise MissingDependencyError.of("openvino", "openvino", exc) from exc
     module: ModuleType = openvino
     return module
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Have openvino take its own stub for the package that reports to Google Analytics.
+
+    Importing openvino sends an event, and makes a folder in the user's home, unless that package
+    can't be imported. Nobody who starts vinfer asked for that.
+    """
+    name = "openvino_telemetry"
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    if "openvino" in modules or name in modules:  # the program's own import was first
+        yield
+        return
+    modules[name] = None
+    try:
+        yield
+    finally:
+        del modules[name]
 
 
 def _compile(
