@@ -107,24 +107,28 @@ class RunReporter:
 
 
 @contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str) -> Iterator[Callable[..., None]]:
     """Shows the progress of a count on stderr.
 
     Yields:
-        Takes how many of ``what`` are done and how many there are.
+        Takes how many of ``what`` are done, how many there are, and optionally a few words more.
     """
     if sys.stderr.isatty():
-        with _bar() as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        with _bar("detail") as bar:
+            task = bar.add_task(what, total=None, detail="")
+
+            def show(done: int, total: int, detail: str = "") -> None:
+                bar.update(task, completed=done, total=total, detail=detail)
+
+            yield show
         return
     last_line = time.monotonic()
 
-    def line(done: int, total: int) -> None:
+    def line(done: int, total: int, detail: str = "") -> None:
         nonlocal last_line
         if time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
             last_line = time.monotonic()
-            note(f"{done}/{total} {what}")
+            note(f"{done}/{total} {what}" + (f", {detail}" if detail else ""))
 
     yield line
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vinfer.cli.console import JsonOption, note, print_json, print_line, print_table
-from vinfer.cli.progress import counting
+from vinfer.cli.progress import clock, counting
 
 if TYPE_CHECKING:
     from vinfer.training.relation_prior import TrainingReport
@@ -71,7 +71,12 @@ def relations(
 
         def show(progress: Progress) -> None:
             done = (progress.epoch - 1) * progress.batches + progress.batch
-            update(done, progress.epochs * progress.batches)
+            best = "" if progress.map_star is None else f", best mAP* {progress.map_star:.3f}"
+            update(
+                done,
+                progress.epochs * progress.batches,
+                f"loss {progress.loss:.4f}{best}, {clock(progress.seconds_left)} left",
+            )
 
         result = train_relations(settings, output, progress=show)
     if as_json:

@@ -155,7 +155,7 @@ def assemble(
     return Scene(height, width, tuple(placed), tuple(marks), tuple(order), tuple(pairs))
 
 
-def example_scene(seed: int, kind: str, *, related: bool, size: int = 96) -> Scene:
+def example_scene(seed: int, kind: str, *, related: bool, size: int = 128) -> Scene:
     """One unit alone in the middle: the same layout and colours with the relation and without.
 
     Args:
