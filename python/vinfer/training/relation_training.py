@@ -255,7 +255,7 @@ class _Run:
         save_checkpoint(
             self._output / CHECKPOINT,
             {
-                "configuration": _identity(self._config),
+                "configuration": identity(self._config),
                 "network": self._network.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "epoch": self._epoch,
@@ -269,7 +269,7 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         path = self._output / CHECKPOINT
-        if state.get("configuration") != _identity(self._config):
+        if state.get("configuration") != identity(self._config):
             raise TrainingError(
                 f"{path}: of another configuration; give another output folder, or delete it to "
                 "start anew"
@@ -286,8 +286,8 @@ class _Run:
         self._done_before = self._epoch * self._steps_an_epoch + self._batch
 
 
-def _identity(config: RelationTrainingConfig) -> str:
-    """Of what decides the weights: threads and checkpoints do not."""
+def identity(config: RelationTrainingConfig) -> str:
+    """Hash of what decides the weights: threads and checkpoints do not."""
     content = config.model_dump(mode="json", exclude={"threads", "checkpoint_minutes"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
