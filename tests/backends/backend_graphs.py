@@ -36,8 +36,8 @@ def pair_graph() -> bytes:
 
 def reshape_graph() -> bytes:
     node = onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])
-    inputs = [value("x", FLOAT, ["n"]), value("shape", INT64, ["k"])]
-    return graph([node], inputs, [value("y", FLOAT, None)])
+    inputs = [value("x", FLOAT, ["n"]), value("shape", INT64, [2])]
+    return graph([node], inputs, [value("y", FLOAT, ["rows", "columns"])])
 
 
 def ones(m: int = 2) -> np.ndarray[Any, Any]:

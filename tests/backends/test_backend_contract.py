@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from backend_graphs import (  # noqa: E402
     graph,
     ones,
     pair_graph,
+    reshape_graph,
     value,
 )
 
@@ -185,6 +187,24 @@ def test_run_from_many_threads(session: Session) -> None:
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"found .*, expected"):
         SessionOptions(**options)
+
+
+def test_failing_run_is_short_and_silent(
+    cpu: SessionOptions, capfd: pytest.CaptureFixture[str]
+) -> None:
+    session = load(reshape_graph(), cpu)
+    for _ in range(20):
+        with pytest.raises(BackendError) as caught:
+            session.run({"x": np.zeros(5, np.float32), "shape": np.array([2, 3])})
+        # One failed run does not spoil the session.
+        result = session.run({"x": np.zeros(6, np.float32), "shape": np.array([2, 3])})
+        assert result["y"].shape == (2, 3)
+    message = str(caught.value)
+    assert message.startswith("the graph failed on x [5], shape [2]: ")
+    assert re.search("cannot be reshaped|conflicts with the reshape pattern", message)
+    assert not re.search("onnxruntime_src|src/", message)
+    assert len(message) < 450
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("data", [b"", b"not a graph", pair_graph()[:-30]])

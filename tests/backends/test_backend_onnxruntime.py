@@ -14,7 +14,7 @@ from vinfer.errors import BackendError, MissingDependencyError, ProviderUnavaila
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from backend_graphs import FLOAT, graph, ones, pair_graph, reshape_graph, value  # noqa: E402
+from backend_graphs import FLOAT, graph, ones, pair_graph, value  # noqa: E402
 
 HAS_CUDA_BUILD = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 CPU = SessionOptions(provider="cpu", threads=1)
@@ -41,21 +41,6 @@ def test_unstated_rank_is_left_to_the_run() -> None:
     node = onnx.helper.make_node("Neg", ["x"], ["y"])
     session = load(graph([node], [value("x", FLOAT, None)], [value("y", FLOAT, None)]), CPU)
     np.testing.assert_array_equal(session.run({"x": ones()})["y"], -ones())
-
-
-def test_failing_run_is_short_and_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    session = load(reshape_graph(), CPU)
-    with pytest.raises(BackendError) as caught:
-        session.run({"x": np.zeros(5, np.float32), "shape": np.array([2, 3])})
-    message = str(caught.value)
-    assert message.startswith("the graph failed on x [5], shape [2]: ")
-    assert "cannot be reshaped" in message
-    assert "onnxruntime_src" not in message
-    assert len(message) < 450
-    assert capfd.readouterr() == ("", "")
-    # One failed run does not spoil the session.
-    result = session.run({"x": np.zeros(6, np.float32), "shape": np.array([2, 3])})
-    assert result["y"].shape == (2, 3)
 
 
 def test_too_new_a_graph() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,11 @@ _logger = logging.getLogger(__name__)
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 _importing = threading.Lock()
 _INT32 = np.iinfo(np.int32)
-_HEADINGS = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "--", "Summary:", "While")
+# Lines of a message that tell where in openvino it was made, or head others.
+_LOCATION = re.compile(
+    r"^(Caught exception: )?Exception from|^Check '|failed at src/|^While validating|^FrontEnd API"
+    r"|^Model wasn't|^--|^Summary:"
+)
 
 
 def load(graph: bytes, options: SessionOptions) -> OpenVinoSession:
@@ -80,9 +85,9 @@ def version() -> str | None:
 class OpenVinoSession:
     """A graph in OpenVINO; a `vinfer.backends.base.Session`.
 
-    Checks two things besides: an output of another rank or size than the graph states, which
-    OpenVINO gives where it takes an operator for something else, is a ModelOutputError; int64
-    inputs beyond int32 are a BackendError, since it computes them in 32 bits.
+    Checks two things besides: an output of another rank or size than the graph states is a
+    ModelOutputError; int64 inputs beyond int32 are a BackendError, since OpenVINO computes them in
+    32 bits.
     """
 
     def __init__(
@@ -143,9 +148,12 @@ class OpenVinoSession:
             request = self._idle.pop() if self._idle else None
         try:
             request = request or compiled.create_infer_request()
-            results = request.infer(feeds)
+            # Not `infer`: on one thread it loses the error of a shape that can't be, and gives the
+            # outputs of the run before (2026.4).
+            request.start_async(feeds)
+            request.wait()
             outputs = {
-                spec.name: results[port]
+                spec.name: request.get_output_tensor(port).data.copy()
                 for port, spec in zip(self._output_ports, self._outputs, strict=True)
             }
         except Exception as exc:  # openvino raises RuntimeError and whatever pybind11 makes of C++
@@ -268,9 +276,8 @@ def _release(openvino: ModuleType) -> str:
 
 def _cause(error: Exception, limit: int = 300) -> str:
     """What a message of openvino says, without its C++ locations and headings."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    # "-- " begins each item of a list of what could not be converted.
-    telling = [line.removeprefix("-- ") for line in lines if line.startswith("-- No conversion")]
-    telling += [line for line in lines if line and not line.startswith(_HEADINGS)]
-    text = telling[0] if telling else next(filter(None, lines), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    missing = [line.removeprefix("-- ") for line in lines if line.startswith("-- No conversion")]
+    telling = missing or [line for line in lines if not _LOCATION.search(line)] or lines[:1]
+    text = "; ".join(telling) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
