@@ -2,8 +2,10 @@
 
 import hashlib
 import itertools
+import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,3 +247,17 @@ def test_bad_arguments_are_refused(clip: SpriteClip) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             noisy_detections(clip, **{"seed": 0, **arguments})
+
+
+def test_the_example_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sprites.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["image"].shape == (128, 128, 3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.json", "clip.mp4"]
+    assert capsys.readouterr().out.split()[0] in PREDICATES

@@ -48,7 +48,7 @@ def sprites(
         document["stills"] = statistics.to_dict()
         if not as_json:
             _print_statistics(statistics)
-    written = []
+    written: list[dict[str, Any]] = []
     with counting("clips") as update:
         for number in range(clips):
             clip = make_clip(
@@ -69,7 +69,7 @@ def sprites(
         print_json(document)
         return
     for line in written:
-        events = counted(int(line["events"]), "true event")
+        events = counted(line["events"], "true event")
         print_line(f"{line['path']}: {line['frames']} frames, {events}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vinfer.errors import MissingDependencyError, OutputError
 from vinfer.stores.files import output_error
@@ -67,7 +67,9 @@ def _write_video(clip: SpriteClip, path: Path, lossless: bool) -> None:
     try:
         with av.open(str(path), "w", format="mp4") as container:
             options = _LOSSLESS if lossless else _PLAYABLE
-            stream: VideoStream = container.add_stream(codec, rate=clip.rate, options=options)
+            stream = cast(
+                "VideoStream", container.add_stream(codec, rate=clip.rate, options=options)
+            )
             stream.height, stream.width = clip.size
             stream.pix_fmt = "rgb24" if lossless else "yuv420p"
             context = stream.codec_context

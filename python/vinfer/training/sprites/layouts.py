@@ -83,7 +83,7 @@ def _under(random: KeyedRandom, textures: Sequence[Texture]) -> Unit:
     upper = draw_sprite_of(random, random.choice((TABLE, CRATE)), textures[1])
     # The upper one's middle lies beside the lower one, so that it does not stand on it.
     outermost = (upper.width - lower.width) // 2
-    aside = random.between(lower.width // 2 + 1, outermost + lower.width // 2 - 2)
+    aside = random.between(lower.width // 2 + 2, outermost + lower.width // 2 - 2)
     x = (upper.width - lower.width) // 2 + random.sign() * aside
     return _unit("under", _at(lower, x, upper.height + random.between(-1, 1)), upper)
 
@@ -175,7 +175,8 @@ def _moving_towards(random: KeyedRandom, textures: Sequence[Texture]) -> Unit:
     # No trail reaches the goal, so that it shows whichever way the car goes.
     nearest = TRAIL + 3 + (_extent(car, heading) + _extent(goal, heading)) // 2
     ahead = random.between(min(nearest, 54), 56)
-    beside = random.between(-ahead * 300 // 1000, ahead * 300 // 1000)
+    aside = ahead * 300 // 1000
+    beside = random.between(-aside, aside)
     goal = _beside(car, heading, goal, ahead, beside)
     return _with_trails(_unit("moving_towards", car, goal), heading)
 
@@ -186,7 +187,9 @@ def _passing(random: KeyedRandom, textures: Sequence[Texture]) -> Unit:
     across = (heading[1], heading[0])
     nearest = 4 + (_extent(car, across) + _extent(passed, across)) // 2
     beside = random.between(nearest, 33)
-    ahead = random.between(-beside * 300 // 1000, beside * 300 // 1000)
+    # Within 20 degrees also after centres are rounded by a pixel each way.
+    aside = (beside - 1) * 364 // 1000 - 1
+    ahead = random.between(-aside, aside)
     passed = _beside(car, heading, passed, ahead, random.sign() * beside)
     return _with_trails(_unit("passing", car, passed), heading)
 

@@ -55,7 +55,9 @@ def coco_documents(data: RelationData) -> tuple[dict[str, Any], dict[str, Any]]:
     Args:
         data: every picture with its size.
     """
-    images, annotations, relations = [], [], {}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    relations: dict[str, Any] = {}
     for number, picture in enumerate(data.pictures, 1):
         if picture.size is None:
             raise TrainingError(f"picture {picture.name}: found no size, expected one")
