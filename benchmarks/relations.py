@@ -40,7 +40,7 @@ MOST_STRAIGHT = 10
 def feed(objects: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 0.7, (objects, 2))
-    boxes = np.hstack([low, low + rng.uniform(0.05, 0.3, (objects, 2))]) * [WIDTH, HEIGHT] * 2
+    boxes = np.hstack([low, low + rng.uniform(0.05, 0.3, (objects, 2))]) * ([WIDTH, HEIGHT] * 2)
     pairs = [(i, j) for i in range(objects) for j in range(objects) if i != j]
     return {
         "images": rng.standard_normal((1, 3, HEIGHT, WIDTH), np.float32),

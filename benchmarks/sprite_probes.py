@@ -1,6 +1,6 @@
 """What is in the synthetic pictures, and how far classes and boxes alone get on them.
 
-    python benchmarks/sprite_probes.py [--train 3000] [--test 1000] [--seeds 3] [--output FILE]
+    python -m benchmarks.sprite_probes [--train 3000] [--test 1000] [--seeds 3] [--output FILE]
 
 Average precision x 100 of two shortcut probes, over all ordered pairs of the test pictures: (a) the
 share of training pairs of these classes, (b) a perceptron on classes, positions and sizes. Passes
@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import machine, versions
-
+from benchmarks.machine import machine, versions
 from vinfer.evaluation.relations import average_precision
 from vinfer.training.probes import class_pair_scores, geometry_scores
 from vinfer.training.relation_data import pair_table

@@ -74,6 +74,7 @@ def test_nothing_imports_upwards(part: str, path: Path) -> None:
                 "stores",
                 "config",
                 "cache_folder",
+                "threads",
             }
             if part == "training":  # it reads pictures as the engine does, and measures itself
                 allowed |= {"sources", "evaluation"}
