@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Shows a command's output only when it fails.
 QUIETLY := $(BIN)/python tools/quietly.py
-PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# Files are shared out among as many processes as there are cores.
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile
 
 .PHONY: demo test test-all test-aarch64 lint sanitize bench schemas clean help
 
@@ -38,7 +39,7 @@ sanitize: ## the native tests under AddressSanitizer and UndefinedBehaviorSaniti
 	@mkdir -p build
 	@$(QUIETLY) $(BIN)/cmake -S . -B build/sanitize -G Ninja -DVINFER_TESTS=ON -DVINFER_SANITIZE=ON -DVINFER_CUDA=OFF -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 	@$(QUIETLY) $(BIN)/cmake --build build/sanitize
-	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure --parallel 2
 
 bench: ## measure this machine; writes benchmarks/results/
 	@$(PYTHON) tools/setup.py bench

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -52,24 +53,24 @@ Status failure(StatusCode code, const Parts&... parts) {
 // 4 GiB of float32: more is a mistake in a size, and would end the process on most machines.
 inline constexpr std::int64_t kMaxOutputElements = std::int64_t{1} << 30;
 
-// Fails when an output of this shape is larger than any op may ask for; extents are >= 0.
+// Fails when an output of this shape is larger than any op may ask for; extents are >= 0. An extent
+// of 0 counts as 1: the product of the others has to fit 64 bits even where the output is empty.
 template <std::size_t Rank>
 Status check_output_size(const char* op, const Shape<Rank>& shape) {
   std::int64_t count = 1;
-  bool too_large = false;
   for (const std::int64_t extent : shape) {
-    if (extent == 0) return {};
-    too_large = too_large || extent > kMaxOutputElements / count;
-    if (!too_large) count *= extent;
+    if (extent > kMaxOutputElements / count) {
+      return failure(StatusCode::kOutOfMemory,
+                     op,
+                     ": the output would have shape ",
+                     shape,
+                     ", expected at most ",
+                     kMaxOutputElements,
+                     " elements; ask for a smaller size or pass fewer boxes a call");
+    }
+    count *= std::max<std::int64_t>(extent, 1);
   }
-  if (!too_large) return {};
-  return failure(StatusCode::kOutOfMemory,
-                 op,
-                 ": the output would have shape ",
-                 shape,
-                 ", expected at most ",
-                 kMaxOutputElements,
-                 " elements; ask for a smaller size or pass fewer boxes a call");
+  return {};
 }
 
 }  // namespace vinfer

@@ -412,6 +412,12 @@ void check_refusals() {
   wrong = nv12.in;
   wrong.height = 0;
   CHECK(refused({}, wrong, "height 0"));
+  wrong = nv12.in;
+  wrong.width = std::numeric_limits<std::int64_t>::max();
+  CHECK(refused({}, wrong, "width 9223372036854775807, expected at most 2147483647 pixels a side"));
+  Inputs tall = rgb.in;
+  tall.image.shape[0] = letterbox::kMaxPictureSide + 1;
+  CHECK(refused({}, tall, "height 2147483648 and width 5, expected at most 2147483647"));
   Params params;
   params.std[1] = 0.0;
   CHECK(refused(params, rgb.in, "std[1] is 0"));

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vinfer import ops
-from vinfer.errors import DTypeError, InputError, ShapeError
+from vinfer import _native, ops
+from vinfer.errors import (
+    BackendError,
+    DTypeError,
+    InputError,
+    ProviderUnavailableError,
+    ShapeError,
+)
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra `train`)")
 
@@ -136,6 +143,74 @@ def test_other_devices_are_refused() -> None:
         ops.weldon_pool(OnADevice(10), 1, 1)
     with pytest.raises(InputError, match="x: its library could not give it"):
         ops.weldon_pool(OnADevice(2), 1, 1)
+
+
+class DLManagedTensor(ctypes.Structure):
+    """The unversioned struct of DLPack's C ABI, a DLTensor and its owner."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("type_code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+        ("manager", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+    )
+
+
+class OnAGpu:
+    """An array that says it is on a GPU; its memory is nobody's."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape = array.shape
+        self._shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+        code = {"i": 0, "u": 1, "f": 2}[array.dtype.kind]
+        self._tensor = DLManagedTensor(
+            data=0x1000,
+            device_type=2,
+            ndim=array.ndim,
+            type_code=code,
+            bits=8 * array.itemsize,
+            lanes=1,
+            shape=self._shape,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return new(ctypes.addressof(self._tensor), b"dltensor", None)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_arrays_on_a_gpu_need_the_cuda_kernels(op: str) -> None:
+    if _native.num_cuda_devices():
+        pytest.skip("there is a GPU, and these arrays are not on it")
+    call = calls(OnAGpu)[op]
+    if _native.cuda_was_built():
+        with pytest.raises(BackendError, match=rf"^{op}: .*CUDA"):
+            call()
+    else:
+        with pytest.raises(ProviderUnavailableError, match=rf"^{op}: .*no CUDA kernels; build it"):
+            call()
+
+
+def test_arrays_on_different_devices_are_refused() -> None:
+    with pytest.raises(InputError, match="roi_align: found arrays on different devices"):
+        ops.roi_align(FEATURES, OnAGpu(BOXES), IMAGES, 3, 1 / 16)
+    with pytest.raises(InputError, match="positional_maps: found arrays on different devices"):
+        ops.positional_maps(BOXES, OnAGpu(BOXES), 3)
+    with pytest.raises(InputError, match="letterbox: found arrays on different devices"):
+        ops.letterbox(ops.Nv12(PICTURE[..., 0], OnAGpu(PICTURE[::2, :, 0])), 16)
 
 
 @pytest.mark.parametrize("stream", [-1, "0", 1.5])

@@ -134,6 +134,39 @@ def test_one_colour_stays_that_colour(
     np.testing.assert_array_equal(padded[~inside], -1.0)
 
 
+sides = st.tuples(st.integers(1, 50), st.integers(1, 50))
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(source=sides, size=sides, align=st.sampled_from(["center", "top_left"]))
+def test_padding_goes_around_the_stretched_picture(
+    source: tuple[int, int], size: tuple[int, int], align: Literal["center", "top_left"]
+) -> None:
+    image = picture(*source)
+    padded, transform = ops.letterbox(image, size, align=align, pad_value=-1.0)
+    inner = round(transform.scale_y * source[0]), round(transform.scale_x * source[1])
+    stretched, _ = ops.letterbox(image, inner, "stretch")
+    expected = np.full((3, *size), -1.0, np.float32)
+    top, left = int(transform.offset_y), int(transform.offset_x)
+    expected[:, top : top + inner[0], left : left + inner[1]] = stretched
+    np.testing.assert_array_equal(padded, expected)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(source=sides, size=sides, order=st.permutations(range(3)))
+def test_mirrored_pictures_and_channels_give_mirrored_results(
+    source: tuple[int, int], size: tuple[int, int], order: list[int]
+) -> None:
+    image = picture(*source)
+    out, _ = ops.letterbox(image, size, "stretch")
+    np.testing.assert_array_equal(ops.letterbox(image[..., order], size, "stretch")[0], out[order])
+    mirrored, _ = ops.letterbox(image[::-1, ::-1], size, "stretch")
+    # Sums of 0 to 255 in another order.
+    np.testing.assert_allclose(mirrored, out[:, ::-1, ::-1], rtol=0, atol=1e-4)
+    assert (out >= image.min(axis=(0, 1))[:, None, None] - 1e-4).all()
+    assert (out <= image.max(axis=(0, 1))[:, None, None] + 1e-4).all()
+
+
 def test_layout_and_channel_order_only_move_values() -> None:
     image = picture(30, 50)
     chw, _ = ops.letterbox(image, 24, mean=MEAN, std=STD)

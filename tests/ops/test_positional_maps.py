@@ -84,6 +84,71 @@ def test_resizing_and_shifting_the_picture_changes_nothing(
     np.testing.assert_allclose(moved, ops.positional_maps(boxes, unions, 7), rtol=0, atol=1e-3)
 
 
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    low=st.tuples(st.floats(-1e3, 1e3, width=32), st.floats(-1e3, 1e3, width=32)),
+    extent=st.tuples(st.floats(0.125, 1e3, width=32), st.floats(0.125, 1e3, width=32)),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
+def test_a_box_in_itself_gives_its_bin_centres(
+    low: tuple[float, float], extent: tuple[float, float], size: tuple[int, int]
+) -> None:
+    """Whatever the box: the maps of a union are the same for every pair."""
+    box = np.array([[*low, low[0] + extent[0], low[1] + extent[1]]], np.float32)
+    maps = ops.positional_maps(box, box, size)[0]
+    for axis, bins in ((0, size[1]), (1, size[0])):
+        centres = (np.arange(bins, dtype=np.float32) + np.float32(0.5)) / np.float32(bins)
+        expected = np.float32(2) * centres - np.float32(1)
+        rows = maps[axis] if axis == 0 else maps[axis].T
+        np.testing.assert_array_equal(rows, np.tile(expected, (len(rows), 1)))
+
+
+corner = st.integers(-4000, 4000).map(lambda n: n / 4)  # exact when it changes its sign
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(box=st.tuples(corner, corner, corner, corner), size=st.tuples(st.integers(1, 9), st.just(4)))
+def test_the_axes_are_apart_and_mirrors_change_signs(
+    box: tuple[float, ...], size: tuple[int, int]
+) -> None:
+    boxes = np.array([box], np.float32)
+    reference = np.array([[-100, -50, 300, 75.5]], np.float32)
+    maps = ops.positional_maps(boxes, reference, size)[0]
+    np.testing.assert_array_equal(maps[0], np.tile(maps[0, :1], (size[0], 1)))
+    np.testing.assert_array_equal(maps[1], np.tile(maps[1, :, :1], (1, size[1])))
+    swapped = ops.positional_maps(boxes[:, [1, 0, 3, 2]], reference[:, [1, 0, 3, 2]], size[::-1])
+    np.testing.assert_array_equal(swapped[0], maps[::-1].transpose(0, 2, 1))
+    mirrored = ops.positional_maps(-boxes[:, [2, 3, 0, 1]], -reference[:, [2, 3, 0, 1]], size)
+    scale = np.abs(maps).max() + 1
+    np.testing.assert_allclose(mirrored[0], -maps[:, ::-1, ::-1], rtol=0, atol=1e-6 * scale)
+
+
+def test_a_box_without_area_gives_constants() -> None:
+    reference = np.array([[0, 0, 100, 50]] * 2, np.float32)
+    boxes = np.array([[75, 10, 75, 40], [20, 25, 90, 25]], np.float32)
+    maps = ops.positional_maps(boxes, reference, 5)
+    np.testing.assert_array_equal(maps[0, 0], 0.5)
+    np.testing.assert_array_equal(maps[1, 1], 0.0)
+    assert np.ptp(maps[0, 1]) > 0
+
+
+def test_a_box_outside_its_reference_is_beyond_one() -> None:
+    reference = np.array([[0, 0, 100, 100]] * 2, np.float32)
+    boxes = np.array([[100, -300, 200, -200], [1e6, 0, 2e6, 100]], np.float32)
+    maps = ops.positional_maps(boxes, reference, 2)
+    np.testing.assert_array_equal(maps[0, 0, 0], [1.5, 2.5])
+    np.testing.assert_array_equal(maps[0, 1, :, 0], [-6.5, -5.5])
+    assert maps[1, 0].min() > 2e4
+
+
+@pytest.mark.parametrize("high", [0.0, 5e-7, -10.0])
+def test_a_reference_without_extent_gives_zeros_on_its_axis(high: float) -> None:
+    boxes = np.array([[-1, 1, 2, 9]], np.float32)
+    maps = ops.positional_maps(boxes, np.array([[0, 0, high, 10]], np.float32), 4)
+    np.testing.assert_array_equal(maps[0, 0], 0.0)
+    assert np.ptp(maps[0, 1]) > 0
+
+
 def test_fourteen_bins_pool_to_seven() -> None:
     boxes, unions = pairs_and_unions(np.random.default_rng(33), 30)
     fine = ops.positional_maps(boxes, unions, 14).reshape(30, 2, 7, 2, 7, 2)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import golden
 import numpy as np
+import numpy.typing as npt
 import pytest
 import references
 from hypothesis import given, settings
@@ -180,6 +182,127 @@ def test_ramp_is_reproduced_at_bin_centres(
     np.testing.assert_allclose(pooled[0, 1], np.tile(rows[:, None], (1, 3)), rtol=0, atol=1e-5)
 
 
+# Multiples of 1/8 on a grid of 16: whole-pixel shifts of them are exact in float32.
+eighths = st.integers(0, 8 * 16 * 8 - 1).map(lambda n: n / 8)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    corners=st.lists(eighths, min_size=4, max_size=4),
+    shift=st.tuples(st.integers(-4, 4), st.integers(-4, 4)),
+    output_size=st.sampled_from([(1, 1), (2, 3), (7, 7)]),
+    sampling_ratio=st.integers(0, 3),
+    aligned=st.booleans(),
+)
+def test_a_shifted_map_and_box_give_the_same(
+    corners: list[float],
+    shift: tuple[int, int],
+    output_size: tuple[int, int],
+    sampling_ratio: int,
+    aligned: bool,
+) -> None:
+    features = np.random.default_rng(26).standard_normal((1, 2, 24, 24)).astype(np.float32)
+    moved = np.roll(features, shift, axis=(2, 3))
+    x1, x2 = sorted(corners[:2])
+    y1, y2 = sorted(corners[2:])
+    box = np.array([[x1, y1, x2, y2]], np.float32) + 16 * 8  # pixels 8 to 16 of 24
+    moved_box = box + np.array([shift[1], shift[0]] * 2, np.float32) * 16
+    settings = (output_size, 1 / 16, sampling_ratio, aligned)
+    pooled = ops.roi_align(features, box, ONE_IMAGE, *settings)
+    shifted = ops.roi_align(moved, moved_box, ONE_IMAGE, *settings)
+    np.testing.assert_allclose(shifted, pooled, rtol=0, atol=1e-5 * np.abs(features).max())
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    a=st.floats(-8, 8, width=32),
+    b=st.floats(-8, 8, width=32),
+    sampling_ratio=st.integers(0, 3),
+    aligned=st.booleans(),
+)
+def test_it_is_linear_in_the_features(
+    dtype: Any, bound: float, a: float, b: float, sampling_ratio: int, aligned: bool
+) -> None:
+    rng = np.random.default_rng(27)
+    first, second = rng.uniform(-1, 1, (2, 2, 3, 9, 14)).astype(dtype)
+    boxes = random_boxes(rng, 6, 14 * 16, 9 * 16) * 1.5 - 30  # over every edge
+    images = rng.integers(0, 2, 6)
+
+    def pool(features: Any) -> Any:
+        return ops.roi_align(features, boxes, images, (3, 4), 1 / 16, sampling_ratio, aligned)
+
+    both = pool((a * first + b * second).astype(dtype))
+    assert both.dtype == dtype
+    separate = a * pool(first) + b * pool(second)
+    np.testing.assert_allclose(both, separate, rtol=0, atol=bound * max(abs(a) + abs(b), 1))
+
+
+def weights(box: npt.ArrayLike, shape: tuple[int, int], bins: int, *how: Any) -> Any:
+    """What each pixel of a map counts in each bin, ``[bins * bins, *shape]``, from the gradient."""
+    one_hot = np.eye(bins * bins).reshape(1, bins * bins, bins, bins)
+    boxes = np.array([box], np.float32)
+    shapes = (1, bins * bins, *shape)
+    return ops.roi_align_backward(one_hot, boxes, ONE_IMAGE, shapes, 1 / 16, *how)[0]
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    corners=st.lists(st.floats(0, 128, width=32), min_size=4, max_size=4),
+    sampling_ratio=st.integers(1, 3),
+    aligned=st.booleans(),
+)
+def test_weights_of_a_bin_add_up_to_one(
+    corners: list[float], sampling_ratio: int, aligned: bool
+) -> None:
+    x1, x2 = sorted(corners[:2])
+    y1, y2 = sorted(corners[2:])
+    found = weights([x1, y1, x2, y2], (10, 10), 3, sampling_ratio, aligned)
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1.0, rtol=0, atol=1e-12)
+
+
+def test_weights_of_a_bin_over_the_edge_add_up_to_its_samples_inside() -> None:
+    # Samples at -1.5, -0.5, 0.5 and 1.5 pixels on both axes: the first counts as 0.
+    found = weights([-24, -24, 40, 40], (6, 6), 1, 4, True).sum()
+    np.testing.assert_allclose(found, (3 / 4) ** 2, rtol=0, atol=1e-12)
+
+
+def test_known_weights() -> None:
+    """Both factors of the specification: every bin weighs a row times a column."""
+    case = CASES["fixed_2"]
+    rows, columns = np.array(case["Ay"]), np.array(case["Ax"])
+    found = weights(case["box"], (6, 8), 3, case["sampling_ratio"], case["aligned"])
+    expected = np.einsum("iy,jx->ijyx", rows, columns).reshape(9, 6, 8)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    output_size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    sampling_ratio=st.integers(0, 3),
+    aligned=st.booleans(),
+)
+def test_the_gradient_is_the_adjoint(
+    seed: int, output_size: tuple[int, int], sampling_ratio: int, aligned: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((2, 3, 7, 12))
+    boxes = random_boxes(rng, 5, 12 * 16, 7 * 16) * 1.5 - 30
+    images = rng.integers(0, 2, 5)
+    settings = (1 / 16, sampling_ratio, aligned)
+    pooled = ops.roi_align(features, boxes, images, output_size, *settings)
+    grad_pooled = rng.standard_normal(pooled.shape)
+    gradient = ops.roi_align_backward(grad_pooled, boxes, images, features.shape, *settings)
+    forward, backward = (pooled * grad_pooled).sum(), (features * gradient).sum()
+    assert abs(forward - backward) <= 1e-13 * pooled.size
+    in_float32 = ops.roi_align_backward(
+        grad_pooled.astype(np.float32), boxes, images, features.shape, *settings
+    )
+    np.testing.assert_allclose(in_float32, gradient, rtol=0, atol=1e-5 * np.abs(gradient).max())
+
+
 @settings(derandomize=True, deadline=None, max_examples=20)
 @given(order=st.permutations(range(6)))
 def test_permuted_rois_give_permuted_results(order: list[int]) -> None:
@@ -209,6 +332,33 @@ def test_a_nan_feature_reaches_only_the_bins_that_sample_it() -> None:
     pooled = ops.roi_align(features, np.array([[0, 0, 8, 8]], np.float32), ONE_IMAGE, 4, 1.0)
     assert np.isnan(pooled[0, 0, 0, 0])
     assert np.isfinite(pooled).sum() == 15
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_box_without_area_on_one_axis(axis: int) -> None:
+    ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
+    features = np.stack([ramp, ramp.T])[None]
+    box = np.array([[32, 32, 96, 96]], np.float32)  # 2 to 6 pixels
+    box[0, 2 + axis] = box[0, axis] + np.float32(8)
+    box[0, axis] = box[0, 2 + axis]
+    adaptive = ops.roi_align(features, box, ONE_IMAGE, 2, 1 / 16)
+    np.testing.assert_array_equal(adaptive, 0.0)
+    fixed = ops.roi_align(features, box, ONE_IMAGE, 2, 1 / 16, 2)
+    np.testing.assert_array_equal(fixed[0, axis], 2.0)  # at 2.5 pixels, less the half
+    window = ops.roi_align(features, box, ONE_IMAGE, 1, 1 / 16, 2, aligned=False)
+    np.testing.assert_array_equal(window[0, axis], 3.0)  # the middle of 2.5 to 3.5
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+@pytest.mark.parametrize("box", [[300, 0, 400, 64], [0, -900, 64, -800], [-1e30, 0, -1e29, 64]])
+def test_a_box_outside_gives_zeros(box: list[float], sampling_ratio: int) -> None:
+    features = np.ones((1, 2, 8, 8), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the third one's grid is capped
+        pooled = ops.roi_align(
+            features, np.array([box], np.float32), ONE_IMAGE, 2, 1 / 16, sampling_ratio
+        )
+    np.testing.assert_array_equal(pooled, 0.0)
 
 
 @pytest.mark.parametrize("box", [[0, 0, 1e9, 1e9], [-1e30, 0, 1e30, 16], [0, 0, np.inf, 16]])
@@ -260,6 +410,7 @@ def test_arguments_are_not_changed() -> None:
 
 FEATURES = np.ones((2, 3, 4, 4), np.float32)
 BOXES = np.array([[0, 0, 8, 8]], np.float32)
+GRAD = np.ones((1, 3, 2, 2), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +459,50 @@ def test_an_output_too_large_is_an_error() -> None:
     boxes = np.tile(BOXES, (100, 1))
     with pytest.raises(InputError, match=r"output would have shape \[100, 3, 4096, 4096\]"):
         ops.roi_align(FEATURES, boxes, np.zeros(100, np.int64), 4096, 1 / 16)
+
+
+def test_an_empty_gradient_too_large_is_an_error() -> None:
+    """No array can have such extents, not even where one of them is 0."""
+    side = 2**31 - 1
+    nothing = np.zeros((0, 4), np.float32)
+    with pytest.raises(InputError, match=rf"output would have shape \[{side}, 1, {side}, 0\]"):
+        ops.roi_align_backward(
+            np.zeros((0, 1, 2, 2), np.float32),
+            nothing,
+            np.zeros(0, np.int64),
+            (side, 1, side, 0),
+            1.0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "text"),
+    [
+        ({"grad_pooled": GRAD.astype(np.float16)}, DTypeError, "grad_pooled: found dtype float16"),
+        ({"grad_pooled": GRAD[0]}, ShapeError, r"grad_pooled: found shape \[3, 2, 2\]"),
+        ({"grad_pooled": GRAD[:, :2]}, ShapeError, r"expected that of the forward output, \[1, 3"),
+        ({"boxes": BOXES.astype(np.float64)}, DTypeError, "boxes: found dtype float64"),
+        ({"batch_indices": np.array([2])}, InputError, r"batch_indices\[0\] is 2.* 0 to 1"),
+        ({"batch_indices": np.zeros(1)}, DTypeError, "batch_indices: found dtype float64"),
+        ({"feature_shape": (2, 3, 4)}, ShapeError, r"found \(2, 3, 4\), expected \(N, C, H, W\)"),
+        ({"feature_shape": (2, 3, -4, 4)}, ShapeError, r"feature_shape is \[2, 3, -4, 4\]"),
+        ({"feature_shape": (2, 3, 0, 4)}, ShapeError, "at least one row and column"),
+        ({"feature_shape": (2, 3, 4.0, 4)}, InputError, "feature_shape: found 4.0"),
+        ({"feature_shape": (2, 3, 2**30, 4)}, InputError, "output would have shape"),
+        ({"spatial_scale": -1.0}, InputError, "spatial_scale is -1"),
+        ({"sampling_ratio": 1025}, InputError, "sampling_ratio is 1025"),
+        ({"out": np.zeros((2, 3, 4, 5), np.float32)}, ShapeError, "out: found shape"),
+    ],
+)
+def test_refusals_of_the_gradient(
+    changed: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    arguments: dict[str, Any] = {
+        "grad_pooled": GRAD,
+        "boxes": BOXES,
+        "batch_indices": ONE_IMAGE,
+        "feature_shape": (2, 3, 4, 4),
+        "spatial_scale": 1 / 16,
+    }
+    with pytest.raises(error, match=text):
+        ops.roi_align_backward(**{**arguments, **changed})

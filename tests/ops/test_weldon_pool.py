@@ -40,6 +40,22 @@ def test_known_batch() -> None:
     np.testing.assert_allclose(pooled, case["y"], rtol=1e-6)
 
 
+def test_known_float16() -> None:
+    """Sums are not kept in float16, where they would stop growing or overflow."""
+    case = GOLDEN["weldon_fp16"]
+    i = np.arange(4096)
+    x = (1 + (i % 8) / 64).astype(np.float16).reshape(1, 1, 64, 64)
+    assert x.sum(dtype=np.float64) == case["sum_exact"]
+    pooled = ops.weldon_pool(x, 4096, 0)
+    assert pooled.dtype == np.float16
+    assert pooled.item() == case["y"] != case["fp16_running_y"]
+    large = (1000 + 0.5 * (i[:2048] % 8)).astype(np.float16).reshape(1, 1, 32, 64)
+    # The halves need a bit more than float16 has up there: 2003.5 lies between 2003 and 2004.
+    twice = ops.weldon_pool(large, 2048, 2048, 1.0).item()
+    assert twice == np.float16(case["large"]["y"])
+    assert ops.weldon_pool(large.astype(np.float32), 2048, 2048, 1.0).item() == case["large"]["y"]
+
+
 @pytest.mark.parametrize(("k_max", "k_min"), [(1, 1), (16, 16), (3, 40), (169, 0), (400, 400)])
 @pytest.mark.parametrize("ties", [False, True])
 def test_random_maps_against_float64(k_max: int, k_min: int, ties: bool) -> None:
@@ -93,6 +109,31 @@ def test_shift_and_scale_carry_over(values: list[float], shift: int, scale: floa
     assert scaled == pytest.approx(scale * pooled, rel=1e-6, abs=1e-30)
     shifted = ops.weldon_pool(one_map(values) + np.float32(shift), 4, 2, 0.5).item()
     assert shifted == pytest.approx(pooled + 1.5 * shift, abs=1e-3)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(values=values, k_max=st.integers(1, 50), k_min=st.integers(1, 50))
+def test_the_lowest_are_the_highest_of_the_negated_map(
+    values: list[float], k_max: int, k_min: int
+) -> None:
+    x = one_map(values)
+    pooled, top, low = ops.weldon_pool(x, k_max, k_min, return_indices=True)
+    negated, negated_top, negated_low = ops.weldon_pool(-x, k_min, k_max, return_indices=True)
+    np.testing.assert_array_equal(negated, -pooled)
+    np.testing.assert_array_equal(negated_top, low)
+    np.testing.assert_array_equal(negated_low, top)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(values=values, k=st.integers(1, 50), alpha=st.floats(-2, 2, width=32))
+def test_positions_hold_what_was_pooled(values: list[float], k: int, alpha: float) -> None:
+    x = one_map(values)
+    pooled, top, low = ops.weldon_pool(x, k, k, alpha, return_indices=True)
+    exact = x.ravel().astype(np.float64)
+    expected = exact[top].mean() + (alpha * exact[low].mean() if alpha else 0.0)
+    scale = (1 + abs(alpha)) * np.abs(exact).max()
+    assert abs(pooled.item() - expected) <= 1e-6 * scale
+    assert len(set(top.ravel().tolist())) == len(set(low.ravel().tolist())) == min(k, len(values))
 
 
 def test_a_nan_stays_in_its_map() -> None:

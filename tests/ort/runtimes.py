@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -30,19 +31,28 @@ def python_with(version: str) -> Path:
     folder = ENVIRONMENTS / version
     python = folder / "bin" / "python"
     packages = [f"onnxruntime=={version}", NUMPY[version]]
-    key = hashlib.sha256(repr((sys.version, packages)).encode()).hexdigest()
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    # Tests that run in several processes ask for the same one.
+    with (ENVIRONMENTS / f"{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make(folder, packages)
+    return python
+
+
+def _make(folder: Path, packages: list[str]) -> None:
     stamp = folder / "stamp"
+    key = hashlib.sha256(repr((sys.version, packages)).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == key:
-        return python
+        return
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--only-binary=:all:"]
     made = subprocess.run([*pip, *packages], check=False, capture_output=True, text=True)
     if made.returncode:
         reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
         real_parts.missing(f"pip can't install {packages[0]} for this Python: {reason}")
     stamp.write_text(key)
-    return python
 
 
 class RuntimeFailed(Exception):

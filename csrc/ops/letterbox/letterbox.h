@@ -40,7 +40,7 @@ struct Params {
 };
 
 struct Inputs {
-  TensorView<const std::uint8_t, 3> image;  // [H, W, 3], H and W >= 1
+  TensorView<const std::uint8_t, 3> image;  // [H, W, 3], H and W in [1, kMaxPictureSide]
   // From row to row, at least 3 * W, so that a crop needs no copy; 0: 3 * W.
   std::int64_t stride_bytes = 0;
 };
@@ -58,7 +58,7 @@ enum class ColorMatrix {
 struct Nv12Inputs {
   const std::uint8_t* y = nullptr;   // [height, width]
   const std::uint8_t* uv = nullptr;  // [ceil(height / 2), ceil(width / 2), 2]
-  std::int64_t height = 0;           // >= 1, even or odd
+  std::int64_t height = 0;           // in [1, kMaxPictureSide], even or odd
   std::int64_t width = 0;
   std::int64_t y_stride_bytes = 0;   // from row to row, at least `width`; 0: `width`
   std::int64_t uv_stride_bytes = 0;  // at least 2 * ceil(width / 2); 0: that
@@ -74,7 +74,8 @@ struct Placement {
   std::int64_t left = 0;
 };
 
-inline constexpr std::int64_t kMaxSide = 32768;
+inline constexpr std::int64_t kMaxSide = 32768;                               // of the output
+inline constexpr std::int64_t kMaxPictureSide = (std::int64_t{1} << 31) - 1;  // of what goes in
 
 // Checks the arguments, then gives the shape of the output and the placement of the picture.
 Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Placement& placement);

@@ -224,6 +224,19 @@ Status shape_and_placement(const Params& params,
   return check_output_size("letterbox", shape);
 }
 
+// Keeps the integers of the placement in 64 bits and, on a GPU, the number of a column in 32.
+Status check_picture_size(std::int64_t height, std::int64_t width) {
+  if (std::max(height, width) <= kMaxPictureSide) return {};
+  return failure(StatusCode::kInvalidShape,
+                 "letterbox: the picture is of height ",
+                 height,
+                 " and width ",
+                 width,
+                 ", expected at most ",
+                 kMaxPictureSide,
+                 " pixels a side");
+}
+
 Status check_stride(const char* name, std::int64_t stride_bytes, std::int64_t row_bytes) {
   if (stride_bytes == 0 || stride_bytes >= row_bytes) return {};
   return failure(StatusCode::kInvalidArgument,
@@ -306,6 +319,7 @@ Status output_shape(const Params& params, const Inputs& in, Shape<3>& shape, Pla
                    ", expected [H, W, 3] with at least one pixel; drop the alpha channel with "
                    "image[..., :3], repeat a grey one with np.repeat(image, 3, axis=2)");
   }
+  if (Status status = check_picture_size(height, width); !status.ok()) return status;
   Status status = check_stride("stride_bytes", in.stride_bytes, width * kChannels);
   if (!status.ok()) return status;
   return shape_and_placement(params, height, width, shape, placement);
@@ -323,6 +337,7 @@ Status output_shape(const Params& params,
                    in.width,
                    ", expected at least one pixel");
   }
+  if (Status status = check_picture_size(in.height, in.width); !status.ok()) return status;
   Status status = check_stride("y_stride_bytes", in.y_stride_bytes, in.width);
   if (!status.ok()) return status;
   status = check_stride("uv_stride_bytes", in.uv_stride_bytes, uv_plane(in).row_bytes());

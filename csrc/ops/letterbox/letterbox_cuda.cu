@@ -1,4 +1,3 @@
-#include <limits>
 #include <type_traits>
 
 #include "core/cuda.h"
@@ -84,7 +83,7 @@ class TileTaps {
     return {low, low + 1 < extent ? low + 1 : low, fraction_[slot]};
   }
 
-  std::int32_t low_[kTileRows + kTileColumns];
+  std::int32_t low_[kTileRows + kTileColumns];  // kMaxPictureSide fits
   float fraction_[kTileRows + kTileColumns];
 };
 
@@ -118,9 +117,6 @@ __device__ inline Corners corners(const TileTaps& taps, const Plane& plane, int 
 struct RgbSource {
   Plane image;
 
-  std::int64_t height() const { return image.height; }
-  std::int64_t width() const { return image.width; }
-
   struct Taps {
     TileTaps image;
   };
@@ -144,9 +140,6 @@ struct Nv12Source {
   Plane luma;
   Plane chroma;
   YuvToRgb colors;
-
-  std::int64_t height() const { return luma.height; }
-  std::int64_t width() const { return luma.width; }
 
   struct Taps {
     TileTaps luma;
@@ -308,15 +301,6 @@ Status start(const Params& params, const In& in, TensorView<T, 3> out, Context& 
   Output output = make_output(params, placement);
   output.packed = cuda::is_aligned_for_packs(out.data, params.width, kPixels);
   const auto source = make_source(in);
-  if (source.height() > std::numeric_limits<std::int32_t>::max() ||
-      source.width() > std::numeric_limits<std::int32_t>::max()) {
-    return failure(StatusCode::kInvalidShape,
-                   "letterbox: the picture is of height ",
-                   source.height(),
-                   " and width ",
-                   source.width(),
-                   ", expected less than 2^31 pixels a side on a GPU");
-  }
   const dim3 grid(static_cast<unsigned>((params.width + kTileColumns - 1) / kTileColumns),
                   static_cast<unsigned>((params.height + kTileRows - 1) / kTileRows));
   return cuda::launch("letterbox",
