@@ -107,6 +107,21 @@ bool is_affordable_case(const Case& given, const Shape<4>& pooled) {
   return given.num_rois() * bins * samples <= kMostTaps;
 }
 
+// Boxes whose adaptive grid is cut down on either axis.
+std::int64_t num_capped(const Case& given) {
+  const Params& p = given.params;
+  std::int64_t count = 0;
+  for (std::int64_t r = 0; r < given.num_rois(); ++r) {
+    const float* const box = given.boxes.data() + 4 * r;
+    const auto across =
+        roi_align::make_interval(p, box[0], box[2], p.pooled_width, given.features[3]);
+    const auto down =
+        roi_align::make_interval(p, box[1], box[3], p.pooled_height, given.features[2]);
+    count += across.capped || down.capped;
+  }
+  return count;
+}
+
 template <typename T>
 struct Pooled {
   Block<T> values;
@@ -181,7 +196,7 @@ void check_valid(Draw& draw, const Case& given) {
   const Block<double> exact = converted<double>(draw, features);
   const Pooled<T> first = pooled_by(draw, given, features, How{});
   const Pooled<double> expected = pooled_by(draw, given, exact, How{});
-  CHECK(first.num_capped == expected.num_capped);
+  CHECK(first.num_capped == (first.values.size() > 0 ? num_capped(given) : 0));
   const double relative = std::is_same_v<T, Half> ? 0x1p-11 : 0.0;
   for (std::int64_t i = 0; i < first.values.size(); ++i) {
     const double difference = std::abs(number(first.values[i]) - expected.values[i]);

@@ -135,7 +135,8 @@ class Block {
   }
 
  private:
-  static constexpr unsigned char kMark = 0xa5;
+  // NaN, so that what is added to instead of written is found; no index that an op gives.
+  static constexpr unsigned char kMark = std::is_integral_v<T> ? 0xa5 : 0xff;
   std::size_t bytes() const { return memory_.size() * sizeof(T); }
 
   std::size_t lead_;
