@@ -54,6 +54,12 @@ def graphs(request: pytest.FixtureRequest) -> tuple[RelationNetwork, Any, Any]:
     return network, straight, factor_relations(straight)
 
 
+@pytest.fixture(scope="module")
+def all_graphs() -> tuple[Any, Any]:
+    straight = export_relation_network(network_of("all"), classes=CLASSES, predicates=PREDICATES)
+    return straight, factor_relations(straight)
+
+
 def feed(num_boxes: int, seed: int = 0, height: int = 96, width: int = 128) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, 0.7, (num_boxes, 2)) * (width, height)
@@ -116,12 +122,10 @@ def test_any_size_of_picture_and_several_pictures(
     np.testing.assert_allclose(expected[len(one["pairs"]) :], alone, rtol=0, atol=1e-5)
 
 
-def test_rois_are_computed_once() -> None:
-    network = network_of("all")
-    straight = export_relation_network(network, classes=CLASSES, predicates=PREDICATES)
+def test_rois_are_computed_once(all_graphs: tuple[Any, Any]) -> None:
     inputs = feed(5)
     rois = {}
-    for name, model in (("straight", straight), ("factored", factor_relations(straight))):
+    for name, model in zip(("straight", "factored"), all_graphs, strict=True):
         nodes = [n for n in model.graph.node if n.op_type == "RoiAlign"]
         tapped = onnx.ModelProto()
         tapped.CopyFrom(model)
@@ -147,9 +151,8 @@ def test_the_graph_says_what_it_is(graphs: tuple[RelationNetwork, Any, Any]) -> 
         assert json.loads(said["vinfer.predicates"]) == list(PREDICATES)
 
 
-def test_nothing_of_the_straight_graph_is_left_over() -> None:
-    straight = export_relation_network(network_of("all"), classes=CLASSES, predicates=PREDICATES)
-    factored = factor_relations(straight)
+def test_nothing_of_the_straight_graph_is_left_over(all_graphs: tuple[Any, Any]) -> None:
+    _, factored = all_graphs
     count = collections.Counter(node.op_type for node in factored.graph.node)
     assert count["BatchNormalization"] == 0
     assert count["PositionalMaps"] == 0

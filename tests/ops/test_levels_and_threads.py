@@ -81,6 +81,8 @@ def test_the_baseline_is_always_there() -> None:
 
 @pytest.mark.parametrize("num_threads", [0, -1, 1025, 2.0, True, "2"])
 def test_numbers_of_threads_are_checked(num_threads: Any) -> None:
+    ops.letterbox(PICTURE, 64, num_threads=1)  # what equals it later is still checked
+    ops.letterbox(PICTURE, 64, num_threads=2)
     with pytest.raises(InputError, match="num_threads: found"):
         ops.letterbox(PICTURE, 64, num_threads=num_threads)
 

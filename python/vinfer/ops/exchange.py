@@ -31,7 +31,8 @@ class SupportsDLPack(Protocol):
 Array = TypeVar("Array", bound=SupportsDLPack)
 
 
-@functools.cache
+# typed: True is no number of threads, though it equals 1.
+@functools.lru_cache(maxsize=256, typed=True)
 def call_options(num_threads: int | None, stream: int | None) -> _native.CallOptions:
     """How the native side runs a call; see `vinfer.ops` for the arguments.
 
