@@ -43,6 +43,15 @@ def main() -> None:
     began = time.monotonic()
     limits: dict[str, dict[str, float]] = {}
     lines: list[dict[str, Any]] = []
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "versions": {"vinfer": __version__, **peers.versions()},
+        "cpu_level": _native.cpu_levels()[-1],
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "quick": args.quick,
+        "limits": limits,
+        "cases": lines,
+    }
     for threads in args.threads:
         if threads > usable_threads():
             print(f"{threads} threads: left out, this process may use {usable_threads()}")
@@ -62,22 +71,13 @@ def main() -> None:
                 )
                 lines.append(line)
                 print(line_text(line), flush=True)
-    report = {
-        "machine": machine(),
-        "versions": {"vinfer": __version__, **peers.versions()},
-        "cpu_level": _native.cpu_levels()[-1],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "quick": args.quick,
-        "seconds": round(time.monotonic() - began),
-        "limits": limits,
-        "summary": summarise(lines),
-        "cases": lines,
-    }
+                report["seconds"] = round(time.monotonic() - began)
+                report["summary"] = summarise(lines)
+                if args.output:  # after every case: a run that is ended keeps what it has
+                    args.output.parent.mkdir(parents=True, exist_ok=True)
+                    args.output.write_text(json.dumps(report, indent=1) + "\n")
     print()
     print(summary_text(report))
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
