@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,21 @@ def test_concurrent_runs_do_not_change_a_bit() -> None:
     )
     assert one.run({"x": x})["y"].tobytes() == two.run({"x": x})["y"].tobytes()
     assert two.describe().threads == 1
+
+
+def test_a_thread_may_end_after_the_sessions_are_gone() -> None:
+    """With a core of its own for each session OpenVINO 2026.4 brings the process down here."""
+    code = (
+        "import gc, threading, pathlib, sys; from vinfer.backends import SessionOptions, load; "
+        "graph = pathlib.Path(sys.argv[1]).read_bytes(); "
+        "options = SessionOptions('cpu', 1, 'openvino'); "
+        "sessions = [load(graph, options) for _ in range(2)]; del sessions; gc.collect(); "
+        "thread = threading.Thread(target=print); thread.start(); thread.join()"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "graph.onnx")
+        path.write_bytes(convolution_graph())
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
 def test_bfloat16_needs_a_processor_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

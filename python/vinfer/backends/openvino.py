@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import re
@@ -98,9 +99,9 @@ class OpenVinoSession:
         options: SessionOptions,
         threads: int,
     ) -> None:
-        self._compiled: Any | None = compiled
         self._lock = threading.Lock()
         self._idle: list[Any] = []  # one request runs once at a time; as many as ran at once
+        self._compiled: Any | None = compiled
         self._inputs = prepared.inputs
         self._outputs = prepared.outputs
         # OpenVINO keeps neither the order nor, for tensors with several names, the first of them.
@@ -172,8 +173,8 @@ class OpenVinoSession:
     def close(self) -> None:
         """Free the graph's memory, once runs in other threads have ended; may be called again."""
         with self._lock:
-            self._compiled = None
             self._idle.clear()
+            self._compiled = None
 
 
 def _import() -> ModuleType:
@@ -205,6 +206,12 @@ def _no_telemetry() -> Iterator[None]:
         del modules[name]
 
 
+@functools.cache
+def _core(openvino: ModuleType) -> Any:
+    """One for the process and kept: with two of them 2026.4 brings it down when a thread ends."""
+    return openvino.Core()
+
+
 def _compile(
     openvino: ModuleType, prepared: PreparedGraph, options: SessionOptions, threads: int
 ) -> Any:
@@ -222,7 +229,7 @@ def _compile(
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     try:
-        core = openvino.Core()
+        core = _core(openvino)
         compiled = core.compile_model(core.read_model(prepared.data), "CPU", settings)
     except Exception as exc:
         raise BackendError(
