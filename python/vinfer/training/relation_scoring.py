@@ -13,7 +13,7 @@ from vinfer.evaluation.relations import MeanAveragePrecision, mean_average_preci
 from vinfer.training.batch_plan import BatchSettings
 from vinfer.training.pair_sampling import picture_pairs
 from vinfer.training.picture_tensors import normalised, resized_boxes, resized_size
-from vinfer.training.relation_data import RelationData, RelationPicture
+from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_network import RelationNetwork
 from vinfer.types import Float32Array, Int64Array
 
@@ -94,7 +94,7 @@ def _scores(
         offset += len(picture.labels)
     if not sum(counts):
         return [np.zeros((0, len(data.predicates)), np.float32) for _ in numbers]
-    of_pictures = [_num_objects(data.pictures[number]) for number in numbers]
+    of_pictures = [len(data.pictures[number].labels) for number in numbers]
     logits = network(
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.concatenate(boxes)),
@@ -104,7 +104,3 @@ def _scores(
     )
     scores: Float32Array = network.scores(logits).float().numpy()
     return np.split(scores, np.cumsum(counts)[:-1])
-
-
-def _num_objects(picture: RelationPicture) -> int:
-    return len(picture.labels)
