@@ -16,6 +16,21 @@ from vinfer.errors import BundleSchemaError
 
 Fields = Callable[..., dict[str, Any]]
 
+PAIRS = {
+    "subject_labels": "subject",
+    "object_labels": "object",
+    "subject_boxes": "subject_box",
+    "object_boxes": "object_box",
+}
+PICTURE = {
+    "images": "subject",
+    "boxes": "object",
+    "box_images": "subject_box",
+    "labels": "object_box",
+    "pairs": "extra",
+}
+RESIZED = {"short_side": 128, "long_side": 256}
+
 
 @pytest.fixture
 def relation(fields: Fields) -> Fields:
@@ -23,7 +38,10 @@ def relation(fields: Fields) -> Fields:
 
     def make(**changes: Any) -> dict[str, Any]:
         base = fields(
-            inputs=[{"name": "subject", "dtype": "int64", "shape": ["m"]}],
+            inputs=[
+                {"name": name, "dtype": "int64", "shape": ["m"]}
+                for name in ("subject", "object", "subject_box", "object_box", "extra")
+            ],
             outputs=[{"name": "scores", "dtype": "float32", "shape": ["m", 2]}],
         )
         for name in ("preprocess", "decode", "nms"):
@@ -33,7 +51,7 @@ def relation(fields: Fields) -> Fields:
             "task": "relations",
             "predicates": ["on", "next to"],
             "symmetric": ["next to"],
-            "input_roles": {"subject_labels": "subject"},
+            "input_roles": PAIRS,
             "detector": "dot-detector",
             "events": {"on": {}},
             **changes,
@@ -56,6 +74,21 @@ def test_round_trip(detection: Fields, relation: Fields) -> None:
         assert text.endswith("}\n")
         assert parse_manifest(text) == manifest
         assert manifest_json(parse_manifest(text.encode())) == text
+
+
+def test_a_model_that_sees_the_picture(relation: Fields) -> None:
+    changes = {"input_roles": PICTURE, "picture": RESIZED, "allowed_precisions": ["float32"]}
+    manifest = parse_manifest(json.dumps(relation(**changes)))
+    assert isinstance(manifest, RelationManifest)
+    assert manifest.picture is not None
+    assert manifest.picture.mean == (0.0, 0.0, 0.0)
+    assert parse_manifest(manifest_json(manifest)) == manifest
+
+
+def test_a_model_of_pairs_is_written_as_before_there_were_others(relation: Fields) -> None:
+    """So the bundles that exist are the same bytes when they are made again."""
+    fields = json.loads(manifest_json(parse_manifest(json.dumps(relation()))))
+    assert not {"picture", "allowed_precisions"} & fields.keys()
 
 
 @pytest.mark.parametrize(
@@ -145,8 +178,19 @@ def test_overflowing_number(detection: Fields) -> None:
         ({"events": {"beside": {}}}, r"events: found \['beside'\]"),
         ({"events": {"on": {"on": 0.3, "off": 0.5}}}, r"on \(0\.3\) must not be below off"),
         ({"aliases": {"point": "dit"}}, r"aliases: found \['dit'\].*'dot'"),
-        ({"input_roles": {"subject_labels": "nope"}}, r"input_roles: found \['nope'\]"),
+        ({"input_roles": PAIRS | {"subject_labels": "nope"}}, r"input_roles: found \['nope'\]"),
         ({"input_roles": {"weather": "subject"}}, "weather"),
+        ({"input_roles": {"subject_labels": "subject"}}, "expected all of subject_labels, object"),
+        ({"input_roles": PICTURE | PAIRS, "picture": RESIZED}, "or all of images, boxes, box_im"),
+        ({"input_roles": PICTURE}, "picture: not there, expected how the picture is resized"),
+        ({"picture": RESIZED}, "picture: found it with input_roles of pairs only"),
+        (
+            {"input_roles": PICTURE, "picture": {"short_side": 9, "long_side": 8}},
+            r"long_side \(8\) must not be below short_side \(9\)",
+        ),
+        ({"input_roles": PICTURE, "picture": RESIZED | {"std": [1, 1, 0]}}, "picture.std"),
+        ({"allowed_precisions": ["bfloat16"]}, "expected float32 among them"),
+        ({"allowed_precisions": ["float32", "int4"]}, "allowed_precisions"),
         ({"scores": "logits"}, r"scores: found \['logits'\]"),
         ({"predicates": ["on", "on"]}, r"predicates: found \['on'\] more than once"),
         ({"labels": ["dot", "dot"]}, r"labels: found \['dot'\] more than once"),

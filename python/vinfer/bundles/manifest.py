@@ -83,6 +83,28 @@ class Preprocess(_Model):
     pad_value: float = 114.0
 
 
+class PicturePreprocess(_Model):
+    """How a picture of any size becomes a relation graph's ``images``: stretched, never padded.
+
+    It is resized until its short side has ``short_side`` pixels, or its long side ``long_side``
+    where that comes first, the aspect ratio kept but for whole pixels. ``(x - mean) / std`` is
+    applied to values 0..255, RGB.
+    """
+
+    short_side: _Count
+    long_side: _Count
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[_Positive, _Positive, _Positive] = (1.0, 1.0, 1.0)
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> PicturePreprocess:
+        if self.long_side < self.short_side:
+            raise ValueError(
+                f"long_side ({self.long_side}) must not be below short_side ({self.short_side})"
+            )
+        return self
+
+
 class BoxesScoresDecode(_Model):
     """Outputs are decoded already: ``boxes [N, a, 4]`` xyxy and ``scores [N, a, classes]``.
 
@@ -199,7 +221,22 @@ class EventThresholds(_Model):
         return self
 
 
-RelationInputRole = Literal["subject_labels", "object_labels", "subject_boxes", "object_boxes"]
+PAIR_ROLES = ("subject_labels", "object_labels", "subject_boxes", "object_boxes")
+PICTURE_ROLES = ("images", "boxes", "box_images", "labels", "pairs")
+
+RelationInputRole = Literal[
+    "subject_labels",
+    "object_labels",
+    "subject_boxes",
+    "object_boxes",
+    "images",
+    "boxes",
+    "box_images",
+    "labels",
+    "pairs",
+]
+
+AllowedPrecision = Literal["float32", "bfloat16"]
 
 
 class RelationManifest(_Manifest):
@@ -207,10 +244,17 @@ class RelationManifest(_Manifest):
 
     ``labels`` is the model's object vocabulary; ``aliases`` maps other names (a detector's) to it,
     an object whose class is in neither is not paired. ``input_roles`` says which array feeds which
-    graph input: ``subject_labels``/``object_labels`` int64 ``[m]``, indices into ``labels``;
-    ``subject_boxes``/``object_boxes`` float32 ``[m, 4]`` xyxy in pixels. ``scores`` names the
-    output, float32 ``[m, predicates]`` in [0, 1]. ``events`` holds thresholds for the predicates
-    that may become events: one that is absent is scored, never reported as an event.
+    graph input. A model that does not see the picture has `PAIR_ROLES`:
+    ``subject_labels``/``object_labels`` int64 ``[m]``, indices into ``labels``;
+    ``subject_boxes``/``object_boxes`` float32 ``[m, 4]`` xyxy in pixels. One that does has
+    `PICTURE_ROLES`, and ``picture`` says how it is resized: ``images`` float32 ``[N, 3, H, W]``;
+    ``boxes`` float32 ``[n, 4]`` xyxy in pixels of the resized picture; ``box_images`` int64
+    ``[n]``, the picture of each box; ``labels`` int64 ``[n]``; ``pairs`` int64 ``[m, 2]``, subject
+    and object as indices into ``boxes``.
+
+    ``scores`` names the output, float32 ``[m, predicates]`` in [0, 1]. ``events`` holds thresholds
+    for the predicates that may become events: one that is absent is scored, never reported as an
+    event. ``allowed_precisions``: those in which the model was measured to be good enough.
     """
 
     task: Literal["relations"] = "relations"
@@ -219,9 +263,11 @@ class RelationManifest(_Manifest):
     predicates: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     symmetric: tuple[str, ...] = ()
     input_roles: dict[RelationInputRole, str]
+    picture: PicturePreprocess | None = None
     scores: str = "scores"
     detector: str
     events: dict[str, EventThresholds]
+    allowed_precisions: tuple[AllowedPrecision, ...] = ("float32",)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> RelationManifest:
@@ -234,7 +280,44 @@ class RelationManifest(_Manifest):
         _must_hold("events", self.events, self.predicates, "predicates")
         _must_hold("input_roles", self.input_roles.values(), inputs, "inputs")
         _must_hold("scores", [self.scores], outputs, "outputs")
+        self._check_roles()
+        _must_differ("allowed_precisions", self.allowed_precisions)
+        if "float32" not in self.allowed_precisions:
+            raise ValueError(
+                f"allowed_precisions: found {list(self.allowed_precisions)}, expected float32 "
+                "among them: what others are measured against"
+            )
         return self
+
+    def _check_roles(self) -> None:
+        if self.input_roles.keys() not in (set(PAIR_ROLES), set(PICTURE_ROLES)):
+            raise ValueError(
+                f"input_roles: found {sorted(self.input_roles)}, expected all of "
+                f"{', '.join(PAIR_ROLES)}, or all of {', '.join(PICTURE_ROLES)} for a model that "
+                "sees the picture"
+            )
+        sees = self.input_roles.keys() == set(PICTURE_ROLES)
+        if sees and self.picture is None:
+            raise ValueError(
+                "picture: not there, expected how the picture is resized (short_side, long_side, "
+                "mean, std), as input_roles has images"
+            )
+        if not sees and self.picture is not None:
+            raise ValueError(
+                "picture: found it with input_roles of pairs only, which take no picture; remove "
+                "it or feed images"
+            )
+
+    @pydantic.model_serializer(mode="wrap")
+    def _as_before(self, serialise: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where they say nothing: a bundle of pairs is the same bytes as before there were
+        # others, and older versions still read it.
+        fields: dict[str, Any] = serialise(self)
+        if self.picture is None:
+            fields.pop("picture", None)
+        if self.allowed_precisions == ("float32",):
+            fields.pop("allowed_precisions", None)
+        return fields
 
 
 Manifest = DetectionManifest | RelationManifest

@@ -11,7 +11,10 @@ from vinfer.cli.console import JsonOption, print_json, print_line, print_table
 EXAMPLE = "Example: vinfer inspect relation-prior"
 
 # The rest of a manifest is long lists; --json has everything.
-_SHOWN = ("task", "version", "licence", "detector", "preprocess", "decode", "nms", "quality")
+_SHOWN = (
+    *("task", "version", "licence", "detector", "preprocess", "decode", "nms"),
+    *("picture", "input_roles", "allowed_precisions", "quality"),
+)
 
 
 def inspect(
