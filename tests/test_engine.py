@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,9 @@ from tiny_bundles import (
     RIDING,
     detector_graph,
     pack_detector,
+    pack_picture_relations,
     pack_relations,
+    picture_relation_graph,
     plain,
     relation_graph,
 )
@@ -36,6 +39,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     pack_detector(folder, detector_graph())
     pack_relations(folder, relation_graph())
+    pack_picture_relations(folder, picture_relation_graph())
     return folder
 
 
@@ -55,6 +59,17 @@ def clip(path: Path, reds: list[int], *, blues: dict[int, int] | None = None) ->
 def ride(tmp_path: Path) -> Path:
     """Apart for a second, riding for two, apart for one."""
     return clip(tmp_path / "ride.mkv", [APART] * 10 + [RIDING] * 20 + [APART] * 10)
+
+
+@pytest.fixture(params=[1, 2])
+def seeing(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Engine]:
+    """With a relation model that looks at the picture, on one thread and on two."""
+    monkeypatch.setenv("VINFER_BUNDLES", str(bundles))
+    config = vinfer.Config(threads=request.param, provider="cpu")
+    with Engine("tiny-pictures", config=config) as engine:
+        yield engine
 
 
 class Recorder:
@@ -112,6 +127,47 @@ def test_an_event_has_the_right_start_and_end(engine: Engine, ride: Path) -> Non
     assert (types[0], types[-1]) == ("open", "close")
     assert set(types[1:-1]) <= {"update"}
     assert len({event.event_id for event in recorder.events}) == 1
+
+
+def test_a_model_that_sees_the_picture_gets_each_frame(seeing: Engine, ride: Path) -> None:
+    events = seeing.run(ride).events
+    # Both ways: that graph does not look at classes. 1 - mean red is 1 while riding, 0.02 apart.
+    named = sorted((event.subject.label, event.object.label) for event in events)
+    assert named == [("bicycle", "person"), ("person", "bicycle")]
+    for event in events:
+        assert Fraction(1) <= event.start <= Fraction(12, 10)
+        assert event.end == Fraction(29, 10)
+        assert event.score == pytest.approx(1, abs=0.02)
+    assert list(seeing.watch(ride))[-2:] == list(events)
+
+
+def test_a_model_that_sees_the_picture_infers(seeing: Engine) -> None:
+    relations = seeing.infer(plain(102)).relations
+    assert {relations.name(k): float(relations.scores[k]) for k in range(len(relations))} == {
+        "ride": pytest.approx(0.6, abs=1e-6),
+        "near": pytest.approx(0.1),
+    }
+    seeing.close()
+    with pytest.raises(vinfer.BackendError, match="closed"):
+        seeing.infer(plain(102))
+
+
+def test_frames_are_let_go(seeing: Engine, ride: Path) -> None:
+    class Counter(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.images: list[weakref.ref[Any]] = []
+            self.most = 0
+
+        def frame(self, frame: Frame, result: FrameResult) -> None:
+            self.images.append(weakref.ref(frame.image))
+            self.most = max(self.most, sum(ref() is not None for ref in self.images))
+
+    counter = Counter()
+    seeing.run(ride, counter)
+    assert len(counter.images) == 40
+    # This frame and the one before it, which the caller's loop may still name.
+    assert counter.most <= 2
 
 
 def test_the_backend_that_ran_is_in_the_hash_and_the_threads_are_not(
@@ -384,6 +440,15 @@ def test_a_bundle_that_was_replaced_is_refused(bundles: Path, tmp_path: Path) ->
         detector.write_bytes(
             pack_detector(tmp_path / "other", detector_graph(), name="other").read_bytes()
         )
+        with pytest.raises(vinfer.BundleIntegrityError, match="found another bundle"):
+            engine.infer(plain(RIDING))
+
+
+def test_a_relation_bundle_that_was_replaced_is_refused(bundles: Path, tmp_path: Path) -> None:
+    relations = pack_picture_relations(tmp_path, picture_relation_graph())
+    detector = bundles / "tiny-detector.vinfer"
+    with Engine(relations, detector=detector, config=vinfer.Config(threads=2)) as engine:
+        relations.write_bytes((bundles / "tiny-relations.vinfer").read_bytes())
         with pytest.raises(vinfer.BundleIntegrityError, match="found another bundle"):
             engine.infer(plain(RIDING))
 

@@ -125,6 +125,48 @@ def relation_graph() -> bytes:
     )
 
 
+def picture_relation_graph() -> bytes:
+    """Looks at the picture: P(anything rides anything) = 1 - mean red; "near" is 0.1.
+
+    ``images`` are on 0..1 (mean 0, std 255). Boxes, labels and pairs only say how many rows.
+    """
+    node = helper.make_node
+    return serialised(
+        [
+            node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
+            node("Gather", ["mean", "red_index"], ["red"], axis=1),
+            node("Sub", ["one", "red"], ["not_red"]),
+            node("Gather", ["box_images", "zero_index"], ["picture"], axis=0),
+            node("Gather", ["not_red", "picture"], ["of_picture"], axis=0),
+            node("Gather", ["pairs", "zero_index"], ["subjects"], axis=1),
+            node("Gather", ["boxes", "subjects"], ["subject_boxes"], axis=0),
+            node("ReduceMin", ["subject_boxes"], ["least"], axes=[2], keepdims=0),
+            node("Gather", ["labels", "subjects"], ["subject_labels"], axis=0),
+            node("Cast", ["subject_labels"], ["label_values"], to=FLOAT),
+            node("Add", ["least", "label_values"], ["rows"]),
+            node("Mul", ["rows", "zero"], ["nothing"]),
+            node("Add", ["nothing", "of_picture"], ["ride"]),
+            node("Add", ["nothing", "tenth"], ["near"]),
+            node("Concat", ["ride", "near"], ["scores"], axis=1),
+        ],
+        [
+            helper.make_tensor_value_info("images", FLOAT, ["N", 3, "H", "W"]),
+            helper.make_tensor_value_info("boxes", FLOAT, ["n", 4]),
+            helper.make_tensor_value_info("box_images", INT64, ["n"]),
+            helper.make_tensor_value_info("labels", INT64, ["n"]),
+            helper.make_tensor_value_info("pairs", INT64, ["m", 2]),
+        ],
+        [helper.make_tensor_value_info("scores", FLOAT, ["m", 2])],
+        {
+            "red_index": np.array([0], np.int64),
+            "zero_index": np.array([0], np.int64),
+            "one": np.float32(1),
+            "zero": np.float32(0),
+            "tenth": np.float32(0.1),
+        },
+    )
+
+
 def tensor(name: str, dtype: str, shape: list[int | str]) -> dict[str, Any]:
     """A manifest's entry for a graph input or output."""
     return {"name": name, "dtype": dtype, "shape": shape}
@@ -180,6 +222,37 @@ def pack_relations(folder: Path, graph: bytes, *, name: str = "tiny-relations") 
             "subject_boxes": "subject_box",
             "object_boxes": "object_box",
         },
+        "detector": "tiny-detector",
+        "events": {"ride": {"on": 0.6, "off": 0.4, "min_duration": 0.2}},
+    }
+    return write_bundle(
+        folder / f"{name}.vinfer",
+        RelationManifest.model_validate(manifest),
+        {"model.onnx": graph, "card.md": f"# {name}\n".encode()},
+    )
+
+
+def pack_picture_relations(folder: Path, graph: bytes, *, name: str = "tiny-pictures") -> Path:
+    """A relation bundle that looks at the picture, for `picture_relation_graph`."""
+    inputs = [
+        tensor("images", "float32", ["N", 3, "H", "W"]),
+        tensor("boxes", "float32", ["n", 4]),
+        tensor("box_images", "int64", ["n"]),
+        tensor("labels", "int64", ["n"]),
+        tensor("pairs", "int64", ["m", 2]),
+    ]
+    manifest = {
+        "name": name,
+        "version": "1.0",
+        "inputs": inputs,
+        "outputs": [tensor("scores", "float32", ["m", 2])],
+        "files": {},
+        "provenance": PROVENANCE,
+        "licence": "Apache-2.0",
+        "labels": LABELS,
+        "predicates": PREDICATES,
+        "input_roles": {each["name"]: each["name"] for each in inputs},
+        "picture": {"short_side": 32, "long_side": 48, "std": [255, 255, 255]},
         "detector": "tiny-detector",
         "events": {"ride": {"on": 0.6, "off": 0.4, "min_duration": 0.2}},
     }

@@ -31,6 +31,7 @@ from vinfer.types import (
     Event,
     Frame,
     FrameResult,
+    Relations,
     RunSummary,
     StreamInfo,
     UInt8Array,
@@ -85,14 +86,18 @@ class Engine(Closing):
             threads=self._threads // self._workers,
             concurrent_runs=self._workers,
         )
-        self._relator = Relator(relation_bundle, options, min_score=config.relations.min_score)
+        self._relator = self._make_relator(relation_bundle, options)
         detector_bundle = Bundle.open(
             find_bundle(detector or config.detector or self._relator.manifest.detector)
         )
-        # Its path and not itself: the graph's bytes are as large as the weights.
-        self._detector_source = detector_bundle.path.resolve(), detector_bundle.digest
         self._detector = self._make_detector(detector_bundle, options)
-        self._picture_detector = self._detector if self._workers == 1 else None
+        # Their paths and not themselves: the graphs' bytes are as large as the weights.
+        self._sources = [
+            (bundle.path.resolve(), bundle.digest) for bundle in (detector_bundle, relation_bundle)
+        ]
+        self._for_pictures: tuple[Detector, Relator] | None = (
+            (self._detector, self._relator) if self._workers == 1 else None
+        )
         self._making = threading.Lock()
         self.thresholds = config.events.thresholds(
             self._relator.predicates, self._relator.manifest.events
@@ -118,9 +123,11 @@ class Engine(Closing):
         self._detector.close()
         self._relator.close()
         with self._making:
-            if self._picture_detector is None:
-                self._picture_detector = self._detector  # closed: `infer` says so from now on
-            self._picture_detector.close()
+            if self._for_pictures is None:
+                # Closed: `infer` says so from now on.
+                self._for_pictures = self._detector, self._relator
+            for stage in self._for_pictures:
+                stage.close()
 
     def describe(self) -> dict[str, Any]:
         """What really runs: bundles, providers, precision, threads, and the predicates reported.
@@ -152,30 +159,36 @@ class Engine(Closing):
             InputError: the array is not such a picture.
             ModelOutputError: a model gave non-finite values.
         """
-        detections = self._for_pictures().detect(image)
-        return FrameResult(detections, self._relator.relate(detections))
+        detector, relator = self._picture_stages()
+        detections = detector.detect(image)
+        return FrameResult(detections, relator.relate(detections, image))
+
+    def _make_relator(self, bundle: Bundle, options: SessionOptions) -> Relator:
+        return Relator(bundle, options, min_score=self.config.relations.min_score)
 
     def _make_detector(self, bundle: Bundle, options: SessionOptions) -> Detector:
         return Detector(bundle, options, **self.config.detect.model_dump())
 
-    def _for_pictures(self) -> Detector:
-        """A detector that puts all threads to one picture; made when the first one is asked for."""
+    def _picture_stages(self) -> tuple[Detector, Relator]:
+        """Stages that put all threads to one picture; made when the first one is asked for."""
         with self._making:
-            if self._picture_detector is None:
-                path, digest = self._detector_source
-                bundle = Bundle.open(path)
-                if bundle.digest != digest:
-                    raise BundleIntegrityError(
-                        f"{path}: found another bundle ({bundle.identity}) than the engine was "
-                        "made with; make a new Engine"
-                    )
+            if self._for_pictures is None:
                 options = SessionOptions(
                     provider=self.config.provider,
                     backend=self.config.backend,
                     threads=self._threads,
                 )
-                self._picture_detector = self._make_detector(bundle, options)
-            return self._picture_detector
+                detector_source, relation_source = self._sources
+                relator = self._relator
+                detector = self._make_detector(_reopened(*detector_source), options)
+                if relator.needs_image:  # a graph of pairs alone takes no time worth sharing
+                    try:
+                        relator = self._make_relator(_reopened(*relation_source), options)
+                    except BaseException:
+                        detector.close()
+                        raise
+                self._for_pictures = detector, relator
+            return self._for_pictures
 
     def watch(self, source: str | Path | Source) -> Iterator[Event]:
         """Events of a stream, as they become known.
@@ -264,7 +277,7 @@ class Engine(Closing):
         )
 
     def _steps(self, stream: Source, segmenter: Segmenter) -> Generator[Step]:
-        """Decode and detect in the workers, everything else here; one order."""
+        """Decode, detect and relate in the workers, everything else here; one order."""
         track, shots = self.config.track, self.config.shots
         tracker = Tracker(
             frame_rate=(stream.info.average_rate or USUAL_RATE) / self.config.source.stride,
@@ -276,24 +289,38 @@ class Engine(Closing):
             for frame in stream:
                 yield frame, cuts is not None and cuts.is_cut(frame.image, frame.time)
 
-        def detected(taken: tuple[Frame, bool]) -> tuple[Frame, bool, Detections]:
+        def found_on(
+            taken: tuple[Frame, bool],
+        ) -> tuple[Frame, bool, Detections, Relations]:
             frame, is_cut = taken
-            return frame, is_cut, self._detector.detect(frame.image)
+            detections = self._detector.detect(frame.image)
+            # Which objects are related does not depend on their tracks, and the tracker keeps
+            # their order: so a graph that looks at pictures runs for several frames at once, too.
+            return frame, is_cut, detections, self._relator.relate(detections, frame.image)
 
         with (
-            OrderedMap(detected, decoded(), workers=self._workers) as found,
+            OrderedMap(found_on, decoded(), workers=self._workers) as found,
             # Left first, so that a source that waits for its next frame lets the workers end.
             contextlib.closing(stream),
         ):
-            for frame, is_cut, detections in found:
+            for frame, is_cut, detections, relations in found:
                 ended: list[Event] = []
                 if is_cut:
                     tracker.reset()
                     ended = segmenter.cut()
                 tracked = tracker.update(detections, frame.time)
-                relations = self._relator.relate(tracked)
                 events = segmenter.push(frame.time, frame.index, tracked, relations)
                 yield Step(frame, FrameResult(tracked, relations, is_cut), ended, events)
+
+
+def _reopened(path: Path, digest: str) -> Bundle:
+    bundle = Bundle.open(path)
+    if bundle.digest != digest:
+        raise BundleIntegrityError(
+            f"{path}: found another bundle ({bundle.identity}) than the engine was made with; "
+            "make a new Engine"
+        )
+    return bundle
 
 
 def _what_runs(detector: SessionInfo, relations: SessionInfo) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The relator on tiny graphs whose answers are known."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +10,28 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vinfer.backends import SessionOptions
+from vinfer.backends import SessionOptions, load
 from vinfer.bundles import (
     Bundle,
     EventThresholds,
+    PicturePreprocess,
     Provenance,
     RelationManifest,
     TensorSpec,
     write_bundle,
 )
-from vinfer.errors import BundleSchemaError, ConfigError, InvalidBoxError, ModelOutputError
+from vinfer.errors import (
+    BundleSchemaError,
+    ConfigError,
+    DTypeError,
+    InputError,
+    InvalidBoxError,
+    ModelOutputError,
+    ShapeError,
+)
 from vinfer.stages.relate import Relator
-from vinfer.types import Detections
+from vinfer.stages.relation_inputs import relation_inputs
+from vinfer.types import Detections, Relations
 
 CPU = SessionOptions(provider="cpu", threads=1)
 LABELS = ("person", "bike", "cup")
@@ -224,3 +236,158 @@ def test_threads_with_different_vocabularies_do_not_mix(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+# A graph that looks at the picture: its answers are what it was fed with.
+SEEN = ("subject x2", "object label", "mean", "boxes", "height", "width")
+PICTURE_ROLES = {
+    "images": "i",
+    "boxes": "b",
+    "box_images": "bi",
+    "labels": "l",
+    "pairs": "p",
+}
+
+
+def echo_graph() -> bytes:
+    """Six columns, each over 100 but the mean: see `SEEN`."""
+    node = helper.make_node
+    per_pair = ["s_x2", "o_label", "mean_m", "boxes_m", "height_m", "width_m"]
+    nodes = [
+        node("Gather", ["p", "c0"], ["s"], axis=1),
+        node("Gather", ["p", "c1"], ["o"], axis=1),
+        node("Gather", ["b", "s"], ["s_box"], axis=0),
+        node("Gather", ["s_box", "c2"], ["x2"], axis=1),
+        node("Gather", ["l", "o"], ["o_l"], axis=0),
+        node("Gather", ["bi", "o"], ["o_i"], axis=0),
+        node("Add", ["o_l", "o_i"], ["label"]),
+        node("Cast", ["label"], ["label_f"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["label_f", "c1_"], ["label_2"]),
+        node("Unsqueeze", ["x2", "c1_"], ["x2_2"]),
+        node("Mul", ["x2_2", "percent"], [per_pair[0]]),
+        node("Mul", ["label_2", "percent"], [per_pair[1]]),
+        node("Mul", [per_pair[1], "zero"], ["nothing"]),
+        node("ReduceMean", ["i"], ["mean"], keepdims=0),
+        node("Add", ["nothing", "mean"], [per_pair[2]]),
+        node("Shape", ["b"], ["b_shape"]),
+        node("Shape", ["i"], ["i_shape"]),
+    ]
+    for name, shape, axis in (("boxes", "b", 0), ("height", "i", 2), ("width", "i", 3)):
+        nodes += [
+            node("Gather", [f"{shape}_shape", f"c{axis}"], [name], axis=0),
+            node("Cast", [name], [f"{name}_f"], to=TensorProto.FLOAT),
+            node("Mul", [f"{name}_f", "percent"], [f"{name}_p"]),
+            node("Add", ["nothing", f"{name}_p"], [f"{name}_m"]),
+        ]
+    nodes.append(node("Concat", per_pair, ["scores"], axis=1))
+    info = helper.make_tensor_value_info
+    inputs = [
+        info("i", TensorProto.FLOAT, ["N", 3, "H", "W"]),
+        info("b", TensorProto.FLOAT, ["n", 4]),
+        info("bi", TensorProto.INT64, ["n"]),
+        info("l", TensorProto.INT64, ["n"]),
+        info("p", TensorProto.INT64, ["m", 2]),
+    ]
+    constants = [
+        *(numpy_helper.from_array(np.array(k, np.int64), f"c{k}") for k in range(4)),
+        numpy_helper.from_array(np.array([1], np.int64), "c1_"),
+        numpy_helper.from_array(np.array(0.01, np.float32), "percent"),
+        numpy_helper.from_array(np.array(0, np.float32), "zero"),
+    ]
+    outputs = [info("scores", TensorProto.FLOAT, ["m", 6])]
+    graph = helper.make_graph(nodes, "echo", inputs, outputs, constants)
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
+
+
+def seeing_manifest() -> RelationManifest:
+    return manifest(
+        inputs=[
+            TensorSpec(name=name, dtype="float32", shape=("m",)) for name in PICTURE_ROLES.values()
+        ],
+        outputs=[TensorSpec(name="scores", dtype="float32", shape=("m", 6))],
+        predicates=SEEN,
+        events={},
+        input_roles=PICTURE_ROLES,
+        picture=PicturePreprocess(
+            short_side=20, long_side=50, mean=(0, 0, 51), std=(255, 255, 255)
+        ),
+    )
+
+
+def seeing(folder: Path) -> Relator:
+    path = write_bundle(folder / "seeing.vinfer", seeing_manifest(), {"model.onnx": echo_graph()})
+    return Relator(Bundle.open(path), CPU, min_score=0)
+
+
+def echoed(found: Relations, pair: tuple[int, int]) -> dict[str, float]:
+    return {
+        found.name(k): float(found.scores[k])
+        for k in range(len(found))
+        if tuple(found.pairs[k].tolist()) == pair
+    }
+
+
+def test_a_model_that_sees_the_picture_is_fed_as_in_training(tmp_path: Path) -> None:
+    stage = seeing(tmp_path)
+    assert stage.needs_image
+    found = objects("person", "zebra", "cup", "bicycle")
+    # In pixels of the frame; the first one leaves it at the right.
+    found.boxes[:] = [[10, 5, 95, 30], [0, 0, 5, 5], [0, 0, 30, 40], [8, 0, 60, 20]]
+    image = np.full((40, 80, 3), 102, np.uint8)  # 40 x 80 becomes 20 x 40
+    relations = stage.relate(found, image)
+    assert len(relations) == 6 * 6  # of three known objects, in both orders
+    common = {
+        "mean": pytest.approx(1 / 3, abs=1e-6),  # (102 + 102 + 51) / 3 / 255
+        "boxes": pytest.approx(0.03),  # that of the zebra stays out
+        "height": pytest.approx(0.20),
+        "width": pytest.approx(0.40),
+    }
+    for pair, x2, label in (((0, 2), 0.40, 2), ((2, 3), 0.15, 1), ((3, 0), 0.30, 0)):
+        assert echoed(relations, pair) == {
+            "subject x2": pytest.approx(x2),
+            "object label": pytest.approx(label / 100),
+            **common,
+        }
+
+
+def test_the_long_side_limits_the_size(tmp_path: Path) -> None:
+    image = np.zeros((10, 101, 3), np.uint8)
+    image[..., 2] = 255
+    relations = seeing(tmp_path).relate(objects("person", "cup"), image)
+    row = echoed(relations, (0, 1))
+    assert row["height"] == pytest.approx(0.05)
+    assert row["width"] == pytest.approx(0.50)
+
+
+def test_the_picture_must_be_there_and_be_one(tmp_path: Path) -> None:
+    stage = seeing(tmp_path)
+    image = np.zeros((40, 80, 3), np.uint8)
+    with pytest.raises(InputError, match=r"image: found none.*relate\(detections, image\)"):
+        stage.relate(objects("person", "cup"))
+    with pytest.raises(ShapeError, match="grey picture"):
+        stage.relate(objects("person", "cup"), image[..., 0])
+    with pytest.raises(DTypeError, match="found float64"):
+        stage.relate(objects("person", "cup"), image / 255)  # type: ignore[arg-type]
+    stage.close()  # running would be an error
+    assert len(stage.relate(objects("person", "zebra"), image)) == 0
+
+
+def test_pairs_alone_need_no_picture(tmp_path: Path) -> None:
+    stage = relator(tmp_path)
+    assert not stage.needs_image
+    found = objects("person", "bicycle")
+    image = np.zeros((4, 4, 3), np.uint8)
+    assert stage.relate(found).to_dict() == stage.relate(found, image).to_dict()
+
+
+@pytest.mark.parametrize("make", [manifest, seeing_manifest])
+def test_a_sample_is_what_the_graph_takes(make: Callable[[], RelationManifest]) -> None:
+    model = table_graph(TABLE) if make is manifest else echo_graph()
+    inputs = relation_inputs(make())
+    first, second = inputs.sample(3), inputs.sample(3)
+    with contextlib.closing(load(model, CPU)) as session:
+        (scores,) = session.run(first).values()
+    assert len(scores) == 20
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from vinfer.backends import SessionInfo, SessionOptions, load
-from vinfer.backends.base import Array
 from vinfer.bundles import Bundle, RelationManifest
 from vinfer.closing import Closing
 from vinfer.errors import BundleSchemaError, ConfigError, InvalidBoxError, ModelOutputError
-from vinfer.types import Detections, Float32Array, Int64Array, Relations
+from vinfer.stages.relation_inputs import relation_inputs
+from vinfer.types import Detections, Float32Array, Int64Array, Relations, UInt8Array
 
 _UNKNOWN = -1
 
@@ -33,7 +33,7 @@ class Relator(Closing):
 
     Example:
         >>> relator = Relator(Bundle.open(find_bundle("relation-prior")), SessionOptions())
-        >>> relator.relate(detector.detect(image)).to_dict()
+        >>> relator.relate(detector.detect(image), image).to_dict()
     """
 
     def __init__(self, bundle: Bundle, options: SessionOptions, *, min_score: float = 0.05) -> None:
@@ -53,7 +53,13 @@ class Relator(Closing):
         self._labels = {name: own[to] for name, to in manifest.aliases.items()} | own
         # Replaced as a whole: no thread may see the names of one and the table of another.
         self._mapping: tuple[tuple[str, ...], Int64Array] = ((), np.zeros(0, np.int64))
-        self._session = load(bundle.graph(), options, sample=_sample(manifest))
+        self._inputs = relation_inputs(manifest)
+        self._session = load(
+            bundle.graph(),
+            options,
+            sample=self._inputs.sample(len(manifest.labels)),
+            allowed_precisions=manifest.allowed_precisions,
+        )
         try:
             self._check_graph()
         except BundleSchemaError:
@@ -70,16 +76,23 @@ class Relator(Closing):
         """The predicates; `Relations.predicates` are indices into them."""
         return self._manifest.predicates
 
+    @property
+    def needs_image(self) -> bool:
+        """Whether the model looks at the picture, so that `relate` must be given it."""
+        return self._inputs.needs_image
+
     def describe(self) -> SessionInfo:
         """What really runs the graph."""
         return self._session.describe()
 
-    def relate(self, detections: Detections) -> Relations:
+    def relate(self, detections: Detections, image: UInt8Array | None = None) -> Relations:
         """Relations between the objects of one frame.
 
         Args:
             detections: of one frame, tracked or not. An object whose class the model does not know,
                 under its own name or an alias, is in no pair.
+            image: the frame, uint8 ``[H, W, 3]`` RGB, where `needs_image`; else not looked at.
+                Boxes are clipped to it, as in training.
 
         Returns:
             Triplets of different objects with a score of at least ``min_score``, compared in
@@ -87,24 +100,18 @@ class Relator(Closing):
             fewer than two known objects: the graph does not run.
 
         Raises:
+            InputError: the image is missing, or no picture.
             InvalidBoxError: a box is not finite or has x2 < x1 or y2 < y1.
             ModelOutputError: the graph gave scores that are not finite, are outside [0, 1] or have
                 another shape than promised.
         """
+        self._inputs.check(image)
         subjects, objects, labels = self._pairs(detections)
         if not len(subjects):
             return Relations.empty(self.predicates)
         boxes = detections.boxes
         _check_boxes(boxes)
-        roles = self._manifest.input_roles
-        outputs = self._session.run(
-            {
-                roles["subject_labels"]: labels[subjects],
-                roles["object_labels"]: labels[objects],
-                roles["subject_boxes"]: boxes[subjects],
-                roles["object_boxes"]: boxes[objects],
-            }
-        )
+        outputs = self._session.run(self._inputs.arrays(boxes, labels, subjects, objects, image))
         scores = self._checked(outputs[self._manifest.scores], len(subjects))
         pair, predicate = np.nonzero(scores >= self._min_score)
         found = scores[pair, predicate]
@@ -168,21 +175,6 @@ class Relator(Closing):
                     f"{self._identity}: the graph has {kind} {sorted(present)}, the manifest says "
                     f"{sorted(promised)}; pack the bundle again"
                 )
-
-
-def _sample(manifest: RelationManifest) -> dict[str, Array]:
-    """Inputs for backend ``auto``'s measurement: the pairs of five objects, each class in turn."""
-    random = np.random.default_rng(0)
-    low = random.uniform(0, 300, (20, 2, 2))
-    boxes = np.concatenate([low, low + random.uniform(20, 300, low.shape)], 2).astype(np.float32)
-    labels = np.arange(40, dtype=np.int64).reshape(20, 2) % len(manifest.labels)
-    roles = manifest.input_roles
-    return {
-        roles["subject_labels"]: labels[:, 0].copy(),
-        roles["object_labels"]: labels[:, 1].copy(),
-        roles["subject_boxes"]: boxes[:, 0].copy(),
-        roles["object_boxes"]: boxes[:, 1].copy(),
-    }
 
 
 def _check_boxes(boxes: Float32Array) -> None:
