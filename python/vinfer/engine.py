@@ -129,6 +129,16 @@ class Engine(Closing):
             for stage in self._for_pictures:
                 stage.close()
 
+    @property
+    def relator(self) -> Relator:
+        """The relation model, as frames of a stream meet it: from up to `workers` threads."""
+        return self._relator
+
+    @property
+    def workers(self) -> int:
+        """How many frames of a stream are in work at once."""
+        return self._workers
+
     def describe(self) -> dict[str, Any]:
         """What really runs: bundles, providers, precision, threads, and the predicates reported.
 

@@ -85,7 +85,13 @@ class Relator(Closing):
         """What really runs the graph."""
         return self._session.describe()
 
-    def relate(self, detections: Detections, image: UInt8Array | None = None) -> Relations:
+    def relate(
+        self,
+        detections: Detections,
+        image: UInt8Array | None = None,
+        *,
+        min_score: float | None = None,
+    ) -> Relations:
         """Relations between the objects of one frame.
 
         Args:
@@ -93,6 +99,7 @@ class Relator(Closing):
                 under its own name or an alias, is in no pair.
             image: the frame, uint8 ``[H, W, 3]`` RGB, where `needs_image`; else not looked at.
                 Boxes are clipped to it, as in training.
+            min_score: in place of the relator's own; 0 for every pair and predicate.
 
         Returns:
             Triplets of different objects with a score of at least ``min_score``, compared in
@@ -113,7 +120,8 @@ class Relator(Closing):
         _check_boxes(boxes)
         outputs = self._session.run(self._inputs.arrays(boxes, labels, subjects, objects, image))
         scores = self._checked(outputs[self._manifest.scores], len(subjects))
-        pair, predicate = np.nonzero(scores >= self._min_score)
+        least = self._min_score if min_score is None else np.float32(min_score)
+        pair, predicate = np.nonzero(scores >= least)
         found = scores[pair, predicate]
         # Pairs are made in order of subject and object: a stable sort leaves ties in that order.
         order = np.argsort(-found, kind="stable")
