@@ -1,8 +1,23 @@
 #include "core/thread_pool.h"
 
+#include <chrono>
 #include <system_error>
 
 namespace vinfer {
+namespace {
+
+// A thread that sleeps takes tens of microseconds to come back, and often on the core of the one
+// that woke it, where it waits for that one's work to end. So whoever waits looks first for a
+// while, as long as a wake-up costs.
+constexpr std::chrono::microseconds kLookBeforeSleep{50};
+
+template <typename Condition>
+void look_for(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + kLookBeforeSleep;
+  while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
+}  // namespace
 
 ThreadPool::ThreadPool(std::int64_t num_threads) {
   try {
@@ -43,11 +58,12 @@ void ThreadPool::run(std::int64_t num_tasks, Task task, const void* state) {
   {
     const std::lock_guard lock(mutex_);
     job_ = job;
-    ++job_id_;
+    job_id_.fetch_add(1, std::memory_order_relaxed);
     next_task_.store(0, std::memory_order_relaxed);
   }
   wake_.notify_all();
   take_tasks(job);
+  look_for([this] { return helpers_.load(std::memory_order_relaxed) == 0; });
   std::unique_lock lock(mutex_);
   // A thread that wakes from here on finds no job: `state` may be gone by then.
   job_ = Job{};
@@ -67,6 +83,9 @@ void ThreadPool::work() {
     take_tasks(job);
     lock.lock();
     if (--helpers_ == 0) idle_.notify_one();
+    lock.unlock();
+    look_for([&] { return job_id_.load(std::memory_order_relaxed) != done || stop_.load(); });
+    lock.lock();
   }
 }
 

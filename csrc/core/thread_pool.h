@@ -11,9 +11,10 @@
 
 namespace vinfer {
 
-// Threads that sleep until there is work. One call at a time has their help: a call that finds them
-// busy runs all of its tasks itself, so that callers on many threads never add up to more running
-// threads than callers plus the size of the pool.
+// Threads that sleep until there is work, but for the first moments after they had some. One call
+// at a time has their help: a call that finds them busy runs all of its tasks itself, so that
+// callers on many threads never add up to more running threads than callers plus the size of the
+// pool.
 class ThreadPool final : public Parallel {
  public:
   // `num_threads` counts the caller's, so one starts no thread. Fewer may start where the system
@@ -40,10 +41,11 @@ class ThreadPool final : public Parallel {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
-  Job job_;                   // guarded by mutex_
-  std::int64_t job_id_ = 0;   // guarded by mutex_
-  std::int64_t helpers_ = 0;  // threads inside the job; guarded by mutex_
-  bool stop_ = false;         // guarded by mutex_
+  Job job_;  // guarded by mutex_
+  // Written under mutex_; a thread that looks before it sleeps reads them without.
+  std::atomic<std::int64_t> job_id_{0};
+  std::atomic<std::int64_t> helpers_{0};  // threads inside the job
+  std::atomic<bool> stop_{false};
   std::atomic<std::int64_t> next_task_{0};
   std::vector<std::thread> threads_;
 };

@@ -1,9 +1,6 @@
-#include "ops/weldon_pool/weldon_pool_cpu_kernels.h"
-
-#include "core/simd.h"
+#include "ops/weldon_pool/weldon_pool_cpu_search.h"
 
 namespace vinfer::weldon_pool::VINFER_LEVEL {
-using namespace vinfer::VINFER_LEVEL;
 namespace {
 
 // Half a vector's lanes in float64.
@@ -12,10 +9,10 @@ using F64 = double __attribute__((vector_size(8 * kWideLanes)));
 using F32x4 = float __attribute__((vector_size(16)));
 using I32x4 = std::int32_t __attribute__((vector_size(16)));
 
-constexpr int kBlock = kNumPartialSums;  // values a step of `Row`: one of every partial sum
 // Fewer maps are faster one by one.
 constexpr std::int64_t kMinColumns = kLanes / 4 + 1;
-constexpr float kInfinity = __builtin_inff();
+// With k = 1 only shorter maps are faster side by side.
+constexpr std::int64_t kMaxExtremeColumns = 64;
 
 VINFER_INLINE F64 widen_low(F32 value) {
 #if defined(__AVX512F__)
@@ -44,279 +41,6 @@ VINFER_INLINE F64 widen_high(F32 value) {
 #else
   return F64{value[2], value[3]};
 #endif
-}
-
-VINFER_INLINE bool any(I32 mask) {
-#if defined(__AVX512F__)
-  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
-#elif defined(__AVX2__)
-  return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) != 0;
-#elif defined(__x86_64__)
-  return _mm_movemask_ps(reinterpret_cast<__m128>(mask)) != 0;
-#else
-  return vmaxvq_u32(reinterpret_cast<uint32x4_t>(mask)) != 0;
-#endif
-}
-
-VINFER_INLINE F32 to_float(I32 value) { return __builtin_convertvector(value, F32); }
-VINFER_INLINE F32 lesser(F32 a, F32 b) { return a < b ? a : b; }
-VINFER_INLINE F32 greater(F32 a, F32 b) { return a > b ? a : b; }
-
-// The highest or the lowest values of a map: which come first, and what follows from it.
-template <bool kLowest>
-struct Side {
-  VINFER_INLINE I32 beyond(F32 value, F32 threshold) {
-    return kLowest ? value < threshold : value > threshold;
-  }
-  // count + (beyond ? 1 : 0)
-  VINFER_INLINE I32 add_beyond(I32 count, F32 value, F32 threshold) {
-#if defined(__AVX512F__)  // GCC would make a vector of the comparison's bits first
-    const auto v = reinterpret_cast<__m512>(value);
-    const auto t = reinterpret_cast<__m512>(threshold);
-    const auto c = reinterpret_cast<__m512i>(count);
-    const __mmask16 lanes = _mm512_cmp_ps_mask(v, t, kLowest ? _CMP_LT_OQ : _CMP_GT_OQ);
-    return reinterpret_cast<I32>(_mm512_mask_sub_epi32(c, lanes, c, _mm512_set1_epi32(-1)));
-#else
-    return count - beyond(value, threshold);
-#endif
-  }
-  VINFER_INLINE bool any_beyond(F32 value, F32 threshold) {
-#if defined(__AVX512F__)
-    const auto v = reinterpret_cast<__m512>(value);
-    const auto t = reinterpret_cast<__m512>(threshold);
-    return _mm512_cmp_ps_mask(v, t, kLowest ? _CMP_LT_OQ : _CMP_GT_OQ) != 0;
-#else
-    return any(beyond(value, threshold));
-#endif
-  }
-  VINFER_INLINE F32 best(F32 a, F32 b) { return kLowest ? lesser(a, b) : greater(a, b); }
-  VINFER_INLINE F32 worst(F32 a, F32 b) { return kLowest ? greater(a, b) : lesser(a, b); }
-  static constexpr float kWorst = kLowest ? kInfinity : -kInfinity;
-  static constexpr float kBest = -kWorst;
-};
-
-// 16 floats of a map a step. Beyond the end they are NaN, which is beyond nothing.
-struct Row {
-  const float* values;
-  std::int64_t num_blocks;
-  const float* tail;  // the last, padded block, or null
-
-  template <typename Body>
-  VINFER_INLINE void each_block(const Row& row, const Body& body) {
-#pragma GCC unroll 4
-    for (std::int64_t i = 0; i < row.num_blocks; ++i) body(row.values + i * kBlock);
-    if (row.tail != nullptr) body(row.tail);
-  }
-
-  template <typename Body>
-  VINFER_INLINE void each(const Row& row, const Body& body) {
-    each_block(row, [&](const float* block) __attribute__((always_inline)) {
-      for (int i = 0; i < kBlock; i += kLanes) body(load(block + i));
-    });
-  }
-
-  VINFER_INLINE I32 total(I32 count) {
-    std::int32_t sum = 0;
-    for (int i = 0; i < kLanes; ++i) sum += count[i];
-    return broadcast(sum);
-  }
-
-  template <typename Fold>
-  VINFER_INLINE F32 fold(F32 value, const Fold& pick) {
-    for (int step = kLanes / 2; step > 0; step /= 2) {
-      I32 other;
-      for (int i = 0; i < kLanes; ++i) other[i] = i ^ step;
-      value = pick(value, permute(value, other));
-    }
-    return value;
-  }
-};
-
-// kLanes maps side by side, one a lane.
-struct Columns {
-  const float* values;
-  std::int64_t size;
-
-  template <typename Body>
-  VINFER_INLINE void each(const Columns& columns, const Body& body) {
-#pragma GCC unroll 4
-    for (std::int64_t i = 0; i < columns.size; ++i) body(load(columns.values + i * kLanes));
-  }
-
-  VINFER_INLINE I32 total(I32 count) { return count; }
-
-  template <typename Fold>
-  VINFER_INLINE F32 fold(F32 value, const Fold&) {
-    return value;
-  }
-};
-
-// Integers that order as the floats do; -0 is one below +0.
-VINFER_INLINE I32 to_key(F32 value) {
-  const I32 bits = as_bits(value);
-  return bits ^ ((bits >> 31) & 0x7fffffff);
-}
-VINFER_INLINE F32 from_key(I32 key) { return as_float(key ^ ((key >> 31) & 0x7fffffff)); }
-
-// About 2^23 * log2(value), for value > 0.
-VINFER_INLINE I32 logarithm(F32 value) { return as_bits(value); }
-
-// The log odds of a value to be beyond a threshold that `count` of `size` are beyond: about linear
-// in the threshold where values are distributed evenly, normally or exponentially.
-VINFER_INLINE F32 log_odds(F32 count, float size) {
-  return to_float(logarithm(count + 0.5f) - logarithm((size + 0.5f) - count));
-}
-
-constexpr int kGuesses = 12;
-
-// Where the k-th value is: not beyond `best`, and `worst` not beyond it. `count` values reach
-// `worst`, or about so many, if k is less.
-struct Range {
-  F32 best;
-  F32 worst;
-  std::int64_t count;
-};
-
-// The search for the k-th value, given the first and the last, where `finite`: for a threshold that
-// k or k - 1 values are beyond. By false position on the log odds, with the weight of an end that
-// stays halved (the Illinois rule), and where that does not get there by halving the interval of
-// floats.
-template <bool kLowest>
-struct Search {
-  using S = Side<kLowest>;
-  static constexpr std::int32_t kOutwards = kLowest ? 1 : -1;
-
-  float size;
-  I32 wanted;
-  F32 goal;
-  // The k-th value is beyond `far` and not beyond `near`.
-  F32 far;
-  F32 near;
-  I32 far_count;
-  I32 near_count;
-  F32 far_odds;
-  F32 near_odds;
-  I32 was_far;
-  I32 was_near;
-  I32 settled;
-
-  VINFER_INLINE Search start(std::int64_t size, std::int64_t k, const Range& range, I32 finite) {
-    Search search;
-    search.size = static_cast<float>(size);
-    search.wanted = broadcast(static_cast<std::int32_t>(k));
-    search.goal = log_odds(broadcast(static_cast<float>(k) - 0.5f), search.size);
-    const F32 outside = from_key(to_key(range.worst) + kOutwards);
-    const F32 two_outside = from_key(to_key(outside) + kOutwards);
-    search.far = select(outside == 0.0f, two_outside, outside);  // the other zero is no step
-    search.near = range.best;
-    search.far_count = broadcast(static_cast<std::int32_t>(range.count));
-    search.near_count = I32{};
-    search.far_odds = log_odds(to_float(search.far_count), search.size) - search.goal;
-    search.near_odds = log_odds(to_float(search.near_count), search.size) - search.goal;
-    search.was_far = I32{};
-    search.was_near = I32{};
-    search.settled = ~finite;
-    return search;
-  }
-
-  VINFER_INLINE void settle(Search& search, int step) {
-    search.settled |=
-        (search.far_count == search.wanted) | (search.near_count == search.wanted - 1);
-    if (step > kGuesses) {
-      search.settled |= to_key(search.near) + kOutwards == to_key(search.far);
-    }
-  }
-
-  VINFER_INLINE F32 threshold(const Search& search, int step) {
-    const I32 far_key = to_key(search.far);
-    const I32 near_key = to_key(search.near);
-    const F32 middle = from_key((far_key & near_key) + ((far_key ^ near_key) >> 1));
-    if (step >= kGuesses) return middle;
-    const F32 weight = search.far_odds / (search.far_odds - search.near_odds);
-    const F32 guess = search.far + (search.near - search.far) * weight;
-    return select(S::beyond(guess, search.far) & S::beyond(search.near, guess), guess, middle);
-  }
-
-  VINFER_INLINE void narrow(Search& search, F32 threshold, I32 count) {
-    const F32 odds = log_odds(to_float(count), search.size) - search.goal;
-    const I32 is_far = (count >= search.wanted) & ~search.settled;
-    const I32 is_near = (count < search.wanted) & ~search.settled;
-    const F32 less_far = select(is_near & search.was_near, 0.5f * search.far_odds, search.far_odds);
-    const F32 less_near =
-        select(is_far & search.was_far, 0.5f * search.near_odds, search.near_odds);
-    search.far = select(is_far, threshold, search.far);
-    search.far_count = (count & is_far) | (search.far_count & ~is_far);
-    search.far_odds = select(is_far, odds, less_far);
-    search.near = select(is_near, threshold, search.near);
-    search.near_count = (count & is_near) | (search.near_count & ~is_near);
-    search.near_odds = select(is_near, odds, less_near);
-    search.was_far = is_far;
-    search.was_near = is_near;
-  }
-};
-
-// The values at the ends of the interval that a search has come to.
-template <bool kLowest>
-struct Ends {
-  using S = Side<kLowest>;
-  F32 last = broadcast(S::kBest);    // the last value beyond `far`
-  F32 first = broadcast(S::kWorst);  // the first value not beyond `near`
-
-  VINFER_INLINE void add(Ends& ends, const Search<kLowest>& search, F32 value) {
-    const F32 no_last = broadcast(S::kBest);
-    const F32 no_first = broadcast(S::kWorst);
-    ends.last = S::worst(S::beyond(value, search.far) ? value : no_last, ends.last);
-    ends.first = S::best(S::beyond(value, search.near) ? no_first : value, ends.first);
-  }
-};
-
-// The k-th values of both sides at once: a pass over the data for one would leave units idle.
-struct Taus {
-  F32 high;
-  F32 low;
-};
-
-template <typename Data>
-VINFER_INLINE Taus find_taus(
-    const Data& data, const Job& job, const Range& high_range, const Range& low_range, I32 finite) {
-  if (job.k_max == 1 && job.k_min <= 1) return {high_range.best, low_range.best};
-  using High = Search<false>;
-  using Low = Search<true>;
-  High high = High::start(job.size, job.k_max, high_range, finite);
-  Low low = Low::start(job.size, job.k_min > 0 ? job.k_min : 1, low_range, finite);
-  for (int step = 0;; ++step) {
-    High::settle(high, step);
-    Low::settle(low, step);
-    const bool done = !any(~(high.settled & low.settled));
-    if (done || step == kGuesses) {
-      Ends<false> high_ends;
-      Ends<true> low_ends;
-      Data::each(data, [&](F32 value) __attribute__((always_inline)) {
-        Ends<false>::add(high_ends, high, value);
-        Ends<true>::add(low_ends, low, value);
-      });
-      const F32 high_last = Data::fold(high_ends.last, High::S::worst);
-      const F32 high_first = Data::fold(high_ends.first, High::S::best);
-      const F32 low_last = Data::fold(low_ends.last, Low::S::worst);
-      const F32 low_first = Data::fold(low_ends.first, Low::S::best);
-      high.settled |= high_last == high_first;  // only equal values are left, which no guess
-      low.settled |= low_last == low_first;     // separates
-      if (done || !any(~(high.settled & low.settled))) {
-        return {select(high.far_count == high.wanted, high_last, high_first),
-                select(low.far_count == low.wanted, low_last, low_first)};
-      }
-    }
-    const F32 high_threshold = High::threshold(high, step);
-    const F32 low_threshold = Low::threshold(low, step);
-    I32 high_count{};
-    I32 low_count{};
-    Data::each(data, [&](F32 value) __attribute__((always_inline)) {
-      high_count = High::S::add_beyond(high_count, value, high_threshold);
-      low_count = Low::S::add_beyond(low_count, value, low_threshold);
-    });
-    High::narrow(high, high_threshold, Data::total(high_count));
-    Low::narrow(low, low_threshold, Data::total(low_count));
-  }
 }
 
 // ---- one map a lane ----
@@ -417,11 +141,12 @@ VINFER_INLINE void pool_columns(const Job& job,
   F32 highest = load(scratch);
   F32 lowest = highest;
   I32 defect{};  // not 0 where a value is not finite
-  Columns::each(columns, [&](F32 value) __attribute__((always_inline)) {
+  for (std::int64_t i = 0; i < job.size; ++i) {
+    const F32 value = load(scratch + i * kLanes);
     highest = greater(value, highest);
     lowest = lesser(value, lowest);
     defect |= as_bits(value - value);
-  });
+  }
   const I32 finite = defect == 0;
   double high[kLanes];
   double low[kLanes];
@@ -438,6 +163,16 @@ VINFER_INLINE void pool_columns(const Job& job,
 }
 
 // ---- one map alone ----
+
+VINFER_INLINE double mean_of_sums(double (&sums)[kNumPartialSums],
+                                  std::int64_t count,
+                                  float tau,
+                                  std::int64_t k) {
+  for (int half = kNumPartialSums / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return mean_of_first(sums[0], count, static_cast<double>(tau), k);
+}
 
 template <bool kLowest>
 VINFER_INLINE double row_mean(const Row& row, std::int64_t size, std::int64_t k, float tau_value) {
@@ -460,61 +195,444 @@ VINFER_INLINE double row_mean(const Row& row, std::int64_t size, std::int64_t k,
   });
   double sums[kNumPartialSums];
   std::memcpy(sums, partial, sizeof(sums));
-  for (int half = kNumPartialSums / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  return mean_of_sums(sums, Row::total(count)[0], tau_value, k);
+}
+
+// Up to this many values, each is compared with each.
+constexpr std::int64_t kMaxRanked = 64;
+
+// The k-th of few values, in vectors padded with NaN: the last one that less than k are beyond.
+template <bool kLowest>
+VINFER_INLINE float rank(const float* values, std::int64_t count, std::int64_t k) {
+  using S = Side<kLowest>;
+  constexpr int kAtOnce = 4;
+  const I32 wanted = broadcast(static_cast<std::int32_t>(k));
+  F32 last = broadcast(S::kBest);
+  for (std::int64_t first = 0; first < count; first += kAtOnce * kLanes) {
+    F32 own[kAtOnce];
+    I32 counts[kAtOnce] = {};
+    for (int v = 0; v < kAtOnce; ++v) own[v] = load(values + first + v * kLanes);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const F32 other = broadcast(values[i]);
+      for (int v = 0; v < kAtOnce; ++v) counts[v] = S::add_beyond(counts[v], other, own[v]);
+    }
+    for (int v = 0; v < kAtOnce; ++v) {
+      last = S::worst(select(counts[v] < wanted, own[v], broadcast(S::kBest)), last);
+    }
   }
-  return mean_of_first(sums[0], Row::total(count)[0], static_cast<double>(tau_value), k);
+  return Row::fold(last, S::worst)[0];
+}
+
+// Which rows to compare and exchange, in order, to sort them (Batcher's odd-even merge sort).
+template <int kRows>
+struct SortingNetwork {
+  int count = 0;
+  std::uint8_t first[kRows * kRows / 2] = {};
+  std::uint8_t second[kRows * kRows / 2] = {};
+
+  constexpr SortingNetwork() {
+    for (int merged = 1; merged < kRows; merged *= 2) {
+      for (int step = merged; step >= 1; step /= 2) {
+        const int offset = step % merged;
+        for (int i = offset; i + step < kRows; ++i) {
+          if ((i - offset) / step % 2 != 0) continue;
+          if (i / (2 * merged) != (i + step) / (2 * merged)) continue;
+          first[count] = static_cast<std::uint8_t>(i);
+          second[count++] = static_cast<std::uint8_t>(i + step);
+        }
+      }
+    }
+  }
+};
+
+// Sorts every lane, the first of all in rows[0].
+template <bool kLowest, int kRows>
+VINFER_INLINE void sort_lanes(F32 (&rows)[kRows]) {
+  static constexpr SortingNetwork<kRows> kNetwork;
+  for (int i = 0; i < kNetwork.count; ++i) {
+    F32& first = rows[kNetwork.first[i]];
+    F32& second = rows[kNetwork.second[i]];
+    const F32 worst = Side<kLowest>::worst(first, second);
+    first = Side<kLowest>::best(first, second);
+    second = worst;
+  }
+}
+
+// The highest and lowest values of groups that part a map among them, a lane of a vector each.
+// Which group a value is in does not matter, but that neighbours are in different ones.
+template <int kVectors>
+struct Groups {
+  static constexpr int kCount = kVectors * kLanes;
+  // The more of the groups k takes, the more values reach the bound that they give.
+  static constexpr std::int64_t kMaxK = kCount / 2;
+
+  F32 highest[kVectors];
+  F32 lowest[kVectors];
+
+  VINFER_INLINE void add(Groups& groups, int v, F32 value) {
+    groups.highest[v] = greater(value, groups.highest[v]);
+    groups.lowest[v] = lesser(value, groups.lowest[v]);
+  }
+
+  // False where a value is NaN; there must be a value for each group. Padding is no value.
+  VINFER_INLINE bool find(const Row& row, Groups& groups) {
+    static_assert(kVectors % 2 == 0 && kVectors * kLanes >= kBlock);
+    const std::int64_t num_vectors = row.num_blocks * (kBlock / kLanes);
+    I32 missing{};
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      groups.highest[v] = groups.lowest[v] = load(row.values + v * kLanes);
+      missing |= unordered(groups.highest[v], groups.highest[v]);
+    }
+    std::int64_t i = kVectors;
+    for (; i + kVectors <= num_vectors; i += kVectors) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; v += 2) {
+        const F32 first = load(row.values + (i + v) * kLanes);
+        const F32 second = load(row.values + (i + v + 1) * kLanes);
+        missing |= unordered(first, second);
+        add(groups, v, first);
+        add(groups, v + 1, second);
+      }
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      if (i + v >= num_vectors) break;
+      const F32 value = load(row.values + (i + v) * kLanes);
+      missing |= unordered(value, value);
+      add(groups, v, value);
+    }
+    if (row.tail != nullptr) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kBlock / kLanes; ++v) add(groups, v, load(row.tail + v * kLanes));
+    }
+    return !any(missing);
+  }
+
+  VINFER_INLINE F32 highest_of_all(const Groups& groups) {
+    F32 result = groups.highest[0];
+#pragma GCC unroll 16
+    for (int v = 1; v < kVectors; ++v) result = greater(result, groups.highest[v]);
+    return Row::fold(result, greater);
+  }
+
+  VINFER_INLINE F32 lowest_of_all(const Groups& groups) {
+    F32 result = groups.lowest[0];
+#pragma GCC unroll 16
+    for (int v = 1; v < kVectors; ++v) result = lesser(result, groups.lowest[v]);
+    return Row::fold(result, lesser);
+  }
+
+  // A value that k of the groups reach on the side.
+  template <bool kLowest>
+  VINFER_INLINE F32 bound(F32 (&rows)[kVectors], std::int64_t k) {
+    if constexpr (kCount <= kMaxRanked) {
+      float values[kCount];
+      for (int v = 0; v < kVectors; ++v) store(values + v * kLanes, rows[v]);
+      return broadcast(rank<kLowest>(values, kCount, k));
+    }
+    // Every lane has so many of them in its first rows.
+    sort_lanes<kLowest>(rows);
+    return Row::fold(rows[(k + kLanes - 1) / kLanes - 1], Side<kLowest>::worst);
+  }
+};
+
+constexpr int kFewVectors = 4;
+constexpr int kManyVectors = 16;  // more than there are registers for
+using FewGroups = Groups<kFewVectors>;
+using ManyGroups = Groups<kManyVectors>;
+// Values a group from which it is worth while to find the candidates first.
+constexpr std::int64_t kMinGroupSize = 8;
+
+#if defined(__AVX2__)
+// Of every byte the places of its bits that are set, the lowest first, a byte each.
+struct SetBits {
+  std::uint64_t of[256];
+
+  constexpr SetBits() : of{} {
+    for (int byte = 0; byte < 256; ++byte) {
+      int count = 0;
+      for (std::uint64_t bit = 0; bit < 8; ++bit) {
+        if ((byte >> bit & 1) != 0) of[byte] |= bit << (8 * count++);
+      }
+    }
+  }
+};
+constexpr SetBits kSetBits;
+#endif
+
+// The values of a map that reach a bound, in the map's order, and the partial sums they belong to.
+template <bool kLowest>
+struct Candidates {
+  using S = Side<kLowest>;
+
+  float* values;
+  std::uint8_t* partials;
+  std::int64_t count = 0;
+
+  VINFER_INLINE I32 reach(F32 value, F32 bound) {
+    return kLowest ? value <= bound : value >= bound;
+  }
+
+  // Of a vector of values; the first belongs to `partial`.
+  VINFER_INLINE void add(Candidates& found, const float* vector, int partial, F32 bound) {
+    std::uint32_t reached = bits(reach(load(vector), bound));
+#if defined(__AVX2__)
+    for (int i = 0; i < kLanes; i += 8) {
+      const std::uint32_t byte = reached >> i & 0xff;
+      const std::uint64_t places = kSetBits.of[byte];
+      const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(places)));
+      _mm256_storeu_ps(found.values + found.count,
+                       _mm256_permutevar8x32_ps(_mm256_loadu_ps(vector + i), order));
+      const std::uint64_t partials =
+          places + 0x0101010101010101u * static_cast<std::uint64_t>(partial + i);
+      std::memcpy(found.partials + found.count, &partials, sizeof(partials));
+      found.count += __builtin_popcount(byte);
+    }
+#else
+    for (; reached != 0; reached &= reached - 1) {
+      const int lane = __builtin_ctz(reached);
+      found.values[found.count] = vector[lane];
+      found.partials[found.count++] = static_cast<std::uint8_t>(partial + lane);
+    }
+#endif
+  }
+
+  // Pads with NaN, which is beyond nothing.
+  VINFER_INLINE void pad(const Candidates& found) {
+    for (int i = 0; i < kBlock; i += kLanes) {
+      store(found.values + found.count + i, broadcast(__builtin_nanf("")));
+    }
+  }
+
+  // Leaves in `found` only the values that are beyond tau, and zeros.
+  VINFER_INLINE double mean(const Candidates& found, std::int64_t k, float tau) {
+    I32 count{};
+    for (std::int64_t i = 0; i < found.count; i += kLanes) {
+      const F32 value = load(found.values + i);
+      count = S::add_beyond(count, value, broadcast(tau));
+      store(found.values + i, keep(value, S::beyond(value, broadcast(tau))));
+    }
+    double sums[kNumPartialSums] = {};
+    for (std::int64_t i = 0; i < found.count; ++i) {
+      sums[found.partials[i]] += static_cast<double>(found.values[i]);
+    }
+    return mean_of_sums(sums, Row::total(count)[0], tau, k);
+  }
+};
+
+VINFER_INLINE std::int64_t greater_of_ks(const Job& job) {
+  return job.k_max > job.k_min ? job.k_max : job.k_min;
+}
+
+VINFER_INLINE double pooled_value(const Job& job, double high, double low) {
+  return job.k_min > 0 ? high + job.alpha * low : high;
+}
+
+// False where there are too many. First all vectors are looked at, and then those with candidates,
+// without a branch for each that nobody could predict.
+VINFER_INLINE bool gather(
+    const Row& row, F32 high_bound, F32 low_bound, Candidates<false>& high, Candidates<true>& low) {
+  using High = Candidates<false>;
+  using Low = Candidates<true>;
+  constexpr int kAtOnce = 256;
+  constexpr int kVectorsABlock = kBlock / kLanes;
+  const std::int64_t num_vectors = row.num_blocks * kVectorsABlock;
+  for (std::int64_t first = 0; first < num_vectors; first += kAtOnce) {
+    const float* const values = row.values + first * kLanes;
+    const int count =
+        static_cast<int>(num_vectors - first < kAtOnce ? num_vectors - first : kAtOnce);
+    std::uint8_t high_hits[kAtOnce];
+    std::uint8_t low_hits[kAtOnce];
+    int num_high = 0;
+    int num_low = 0;
+    for (int i = 0; i < count; ++i) {
+      const F32 value = load(values + i * kLanes);
+      high_hits[num_high] = static_cast<std::uint8_t>(i);
+      low_hits[num_low] = static_cast<std::uint8_t>(i);
+      num_high += any(High::reach(value, high_bound));
+      num_low += any(Low::reach(value, low_bound));
+    }
+    const std::int64_t most = kMaxCandidates - kBlock;
+    if (high.count + num_high * kLanes > most || low.count + num_low * kLanes > most) return false;
+    for (int i = 0; i < num_high; ++i) {
+      const int vector = high_hits[i];
+      High::add(high, values + vector * kLanes, vector % kVectorsABlock * kLanes, high_bound);
+    }
+    for (int i = 0; i < num_low; ++i) {
+      const int vector = low_hits[i];
+      Low::add(low, values + vector * kLanes, vector % kVectorsABlock * kLanes, low_bound);
+    }
+  }
+  if (row.tail != nullptr) {
+    for (int i = 0; i < kBlock; i += kLanes) {
+      High::add(high, row.tail + i, i, high_bound);
+      Low::add(low, row.tail + i, i, low_bound);
+    }
+  }
+  return true;
+}
+
+// The values that can count are gathered, and the search is among them. False where there is no
+// room for them.
+template <int kVectors>
+VINFER_INLINE bool pool_candidates(const Job& job,
+                                   const Row& row,
+                                   Groups<kVectors>& groups,
+                                   F32 highest,
+                                   F32 lowest,
+                                   float* scratch,
+                                   double* pooled) {
+  using High = Candidates<false>;
+  using Low = Candidates<true>;
+  using G = Groups<kVectors>;
+  const F32 high_bound = G::template bound<false>(groups.highest, job.k_max);
+  F32 low_bound = broadcast(-kInfinity);
+  if (job.k_min > 0) low_bound = G::template bound<true>(groups.lowest, job.k_min);
+  auto* const partials = reinterpret_cast<std::uint8_t*>(scratch + 2 * kCandidateSpace);
+  High high{scratch, partials};
+  Low low{scratch + kCandidateSpace, partials + kCandidateSpace};
+  if (!gather(row, high_bound, low_bound, high, low)) return false;
+  High::pad(high);
+  Low::pad(low);
+  float high_tau;
+  float low_tau = 0.0f;
+  if (high.count <= kMaxRanked && low.count <= kMaxRanked) {
+    high_tau = rank<false>(high.values, high.count, job.k_max);
+    if (job.k_min > 0) low_tau = rank<true>(low.values, low.count, job.k_min);
+  } else {
+    const auto row_of = [](const auto& found) {
+      return Row{found.values, (found.count + kBlock - 1) / kBlock, nullptr};
+    };
+    const Taus taus = find_taus(Sides{row_of(high), row_of(low)},
+                                job,
+                                Range{highest, high_bound, high.count},
+                                Range{lowest, low_bound, low.count},
+                                broadcast(-1));
+    high_tau = taus.high[0];
+    low_tau = taus.low[0];
+  }
+  *pooled = pooled_value(job,
+                         High::mean(high, job.k_max, high_tau),
+                         job.k_min > 0 ? Low::mean(low, job.k_min, low_tau) : 0.0);
+  return true;
+}
+
+VINFER_INLINE void pool_all(
+    const Job& job, const Row& row, F32 highest, F32 lowest, double* pooled) {
+  const Taus taus = find_taus(
+      row, job, Range{highest, lowest, job.size}, Range{lowest, highest, job.size}, broadcast(-1));
+  *pooled = pooled_value(job,
+                         row_mean<false>(row, job.size, job.k_max, taus.high[0]),
+                         job.k_min > 0 ? row_mean<true>(row, job.size, job.k_min, taus.low[0]) : 0);
+}
+
+// For maps with a value a group; false where one is not finite.
+template <int kVectors>
+VINFER_INLINE bool pool_groups(const Job& job, const Row& row, float* scratch, double* pooled) {
+  using G = Groups<kVectors>;
+  G groups;
+  if (!G::find(row, groups)) return false;
+  const F32 highest = G::highest_of_all(groups);
+  const F32 lowest = G::lowest_of_all(groups);
+  if (any((highest == kInfinity) | (lowest == -kInfinity))) return false;
+  const bool gathers = greater_of_ks(job) <= G::kMaxK;
+  if (!gathers || !pool_candidates(job, row, groups, highest, lowest, scratch, pooled)) {
+    pool_all(job, row, highest, lowest, pooled);
+  }
+  return true;
+}
+
+// The same for maps of any size.
+VINFER_INLINE bool pool_short(const Job& job, const Row& row, float first, double* pooled) {
+  F32 highest = broadcast(first);
+  F32 lowest = highest;
+  I32 missing{};
+  Row::each_block(row, [&](const float* block) __attribute__((always_inline)) {
+    for (int i = 0; i < kBlock; i += kLanes) {
+      const F32 value = load(block + i);
+      highest = greater(value, highest);
+      lowest = lesser(value, lowest);
+      if (block != row.tail) missing |= unordered(value, value);
+    }
+  });
+  highest = Row::fold(highest, greater);
+  lowest = Row::fold(lowest, lesser);
+  if (any(missing | (highest == kInfinity) | (lowest == -kInfinity))) return false;
+  pool_all(job, row, highest, lowest, pooled);
+  return true;
+}
+
+// With k = 1 nothing has to be put in order; for maps of a vector at least.
+VINFER_INLINE bool pool_extremes(const Job& job, const float* values, double* pooled) {
+  constexpr int kAtOnce = 4;
+  F32 highest[kAtOnce];
+  F32 lowest[kAtOnce];
+  for (int v = 0; v < kAtOnce; ++v) highest[v] = lowest[v] = load(values);
+  I32 missing{};
+  const auto add = [&](int v, F32 value) __attribute__((always_inline)) {
+    highest[v] = greater(value, highest[v]);
+    lowest[v] = lesser(value, lowest[v]);
+  };
+  std::int64_t i = 0;
+  for (; i + kAtOnce * kLanes <= job.size; i += kAtOnce * kLanes) {
+    for (int v = 0; v < kAtOnce; v += 2) {
+      const F32 first = load(values + i + v * kLanes);
+      const F32 second = load(values + i + (v + 1) * kLanes);
+      missing |= unordered(first, second);
+      add(v, first);
+      add(v + 1, second);
+    }
+  }
+  // The last vector may repeat values of the one before.
+  for (; i < job.size; i += kLanes) {
+    const F32 value = load(values + (i + kLanes <= job.size ? i : job.size - kLanes));
+    missing |= unordered(value, value);
+    add(0, value);
+  }
+  if (any(missing)) return false;
+  const F32 high = greater(greater(highest[0], highest[1]), greater(highest[2], highest[3]));
+  const F32 low = lesser(lesser(lowest[0], lowest[1]), lesser(lowest[2], lowest[3]));
+  const auto mean = [](F32 tau) { return mean_of_first(0.0, 0, static_cast<double>(tau[0]), 1); };
+  *pooled = pooled_value(job, mean(Row::fold(high, greater)), mean(Row::fold(low, lesser)));
+  return true;
+}
+
+// With k > 1, or for a map shorter than a vector.
+VINFER_INLINE bool pool_sums(
+    const Job& job, const float* values, float* padded, float* scratch, double* pooled) {
+  const std::int64_t num_blocks = job.size / kBlock;
+  const std::int64_t rest = job.size % kBlock;
+  if (rest > 0) {
+    bool missing = false;
+    for (std::int64_t i = 0; i < kBlock; ++i) {
+      padded[i] = i < rest ? values[num_blocks * kBlock + i] : __builtin_nanf("");
+      missing |= i < rest && padded[i] != padded[i];
+    }
+    if (missing) return false;
+  }
+  const Row row{values, num_blocks, rest > 0 ? padded : nullptr};
+  const std::int64_t k = greater_of_ks(job);
+  if (k > FewGroups::kMaxK && k <= ManyGroups::kMaxK &&
+      job.size >= kMinGroupSize * ManyGroups::kCount) {
+    return pool_groups<kManyVectors>(job, row, scratch, pooled);
+  }
+  if (num_blocks * kBlock >= FewGroups::kCount) {
+    return pool_groups<kFewVectors>(job, row, scratch, pooled);
+  }
+  return pool_short(job, row, values[0], pooled);
 }
 
 template <typename T>
 VINFER_INLINE bool pool_row(const Job& job, const T* map, float* scratch, T* pooled) {
-  const float* const values = as_floats(map, job.size, scratch + kBlock);
-  const std::int64_t num_blocks = job.size / kBlock;
-  const std::int64_t rest = job.size % kBlock;
-  if (rest > 0) {
-    for (std::int64_t i = 0; i < kBlock; ++i) {
-      scratch[i] = i < rest ? values[num_blocks * kBlock + i] : __builtin_nanf("");
-    }
-  }
-  const Row row{values, num_blocks, rest > 0 ? scratch : nullptr};
-  F32 highest = num_blocks > 0 ? load(values) : broadcast(values[0]);
-  F32 lowest = highest;
-  I32 defect{};  // not 0 where a value is not finite
-  Row::each_block(Row{values, num_blocks, nullptr},
-                  [&](const float* block) __attribute__((always_inline)) {
-                    for (int i = 0; i < kBlock; i += kLanes) {
-                      const F32 value = load(block + i);
-                      highest = greater(value, highest);
-                      lowest = lesser(value, lowest);
-                      defect |= as_bits(value - value);
-                    }
-                  });
-  const F32 lane_highest = highest;
-  const F32 lane_lowest = lowest;
-  for (std::int64_t i = num_blocks * kBlock; i < job.size; ++i) {
-    const F32 value = broadcast(values[i]);
-    highest = greater(value, highest);
-    lowest = lesser(value, lowest);
-    defect |= as_bits(value - value);
-  }
-  if (any(defect != 0)) return false;
-  highest = Row::fold(highest, greater);
-  lowest = Row::fold(lowest, lesser);
-  Range high_range{highest, lowest, job.size};
-  Range low_range{lowest, highest, job.size};
-  if (num_blocks >= kBlock) {
-    // As many values as there are lanes reach the least of the lanes' highest; about three times as
-    // many, where values are in no order.
-    if (job.k_max <= kLanes) high_range = {highest, Row::fold(lane_highest, lesser), 3 * kLanes};
-    if (job.k_min <= kLanes) low_range = {lowest, Row::fold(lane_lowest, greater), 3 * kLanes};
-  }
-  const Taus taus = find_taus(row, job, high_range, low_range, broadcast(-1));
-  double value = row_mean<false>(row, job.size, job.k_max, taus.high[0]);
-  if (job.k_min > 0) {
-    value += job.alpha * row_mean<true>(row, job.size, job.k_min, taus.low[0]);
-  }
-  *pooled = T(static_cast<float>(value));
-  return true;
+  float* const padded = scratch + kCandidateFloats;
+  const float* const values = as_floats(map, job.size, padded + kBlock);
+  double value = 0.0;
+  const bool finite = greater_of_ks(job) == 1 && job.size >= kLanes
+                          ? pool_extremes(job, values, &value)
+                          : pool_sums(job, values, padded, scratch, &value);
+  if (finite) *pooled = T(static_cast<float>(value));
+  return finite;
 }
 
 template <typename T>
@@ -525,7 +643,7 @@ VINFER_INLINE void pool_each(const Job& job,
                              T* pooled,
                              bool* unfinished) {
   std::int64_t m = 0;
-  if (job.size <= kMaxColumnValues) {
+  if (job.size <= (greater_of_ks(job) > 1 ? kMaxColumnValues : kMaxExtremeColumns)) {
     for (; num_maps - m >= kMinColumns; m += kLanes) {
       const std::int64_t left = num_maps - m < kLanes ? num_maps - m : kLanes;
       pool_columns(job, maps + m * job.size, left, scratch, pooled + m, unfinished + m);

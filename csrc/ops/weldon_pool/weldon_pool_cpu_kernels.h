@@ -13,6 +13,14 @@ namespace vinfer::weldon_pool {
 inline constexpr std::int64_t kMaxColumnValues = 256;
 inline constexpr std::int64_t kMaxLanes = 16;
 
+// How many values of a longer map are gathered at most, for each side, before one search among
+// them.
+inline constexpr std::int64_t kMaxCandidates = 1024;
+// The last block of values may go beyond the limit, and then there is padding.
+inline constexpr std::int64_t kCandidateSpace = kMaxCandidates + 4 * kMaxLanes;
+// Two sides; a float for each value and a byte for its place.
+inline constexpr std::int64_t kCandidateFloats = 2 * kCandidateSpace + kCandidateSpace / 2;
+
 // What to compute of every map. k_max and k_min are at most `size`; k_min is 0 where the lowest
 // values do not count.
 struct Job {
@@ -22,9 +30,11 @@ struct Job {
   double alpha;
 };
 
-// Floats that the kernels need beside the maps: a set of columns and four maps, or one map padded.
+// Floats that the kernels need beside the maps: a set of columns and four maps, or candidates and
+// one map padded.
 constexpr std::int64_t scratch_floats(std::int64_t size) {
-  return size <= kMaxColumnValues ? (kMaxLanes + 4) * kMaxColumnValues : size + 2 * kMaxLanes;
+  return size <= kMaxColumnValues ? (kMaxLanes + 4) * kMaxColumnValues
+                                  : kCandidateFloats + size + 2 * kMaxLanes;
 }
 
 // Mean of the k values that come first, `count` of which lie strictly beyond the k-th, tau.
