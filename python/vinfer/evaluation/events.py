@@ -168,7 +168,7 @@ class EventEvaluation:
 
 
 def evaluate_events(
-    truth: Path | str,
+    truth: Path | str | Collection[EventTruth],
     predicted: Path | str | Collection[Event],
     *,
     threshold: float = 0.5,
@@ -179,11 +179,12 @@ def evaluate_events(
     """Compare events with true ones (docs/events.md, "Measuring events").
 
     Args:
-        truth: labels (``vinfer-events-truth/1``) or event lines of the true events.
+        truth: labels (``vinfer-events-truth/1``) or event lines of the true events; or labels that
+            were read already, one entry a stream.
         predicted: event lines as `vinfer run` writes them, or events; the last report of each
             event counts.
         threshold: least temporal IoU of a match, in (0, 1].
-        certainty: which labels count; predictions that agree with the others are ignored.
+        certainty: which labels of a file count; predictions that agree with the others are ignored.
         predicates: the model's vocabulary, for the recall over what it can say.
         duration: length of all streams in seconds, where the labels do not say it.
 
@@ -193,7 +194,10 @@ def evaluate_events(
     """
     if not 0 < threshold <= 1:
         raise InputError(f"threshold: found {threshold}, expected a number in (0, 1]")
-    truths = load_event_truth(truth, certainty=certainty)
+    if isinstance(truth, str | Path):
+        truths = load_event_truth(truth, certainty=certainty)
+    else:
+        truths = tuple(truth)
     events = final_events(
         read_events(predicted) if isinstance(predicted, str | Path) else predicted
     )

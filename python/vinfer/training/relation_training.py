@@ -22,8 +22,9 @@ from vinfer.training.relation_config import RelationTrainingConfig
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_network import RelationNetwork
 from vinfer.training.relation_scoring import PairScores, score_pairs
+from vinfer.training.training_folder import WEIGHTS, write_record
 
-CHECKPOINT, WEIGHTS, LOGS = "checkpoint.pt", "network.pt", "logs"
+CHECKPOINT, LOGS = "checkpoint.pt", "logs"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,22 +87,24 @@ def train_relations(
 
     Args:
         config: what to do.
-        output: folder for ``checkpoint.pt``, ``network.pt`` (the best weights) and ``logs``
-            (TensorBoard's format).
+        output: folder for ``checkpoint.pt``, ``network.pt`` (the best weights),
+            ``training.json`` (what they are for) and ``logs`` (TensorBoard's format).
         data: training and validation data; None: those that the configuration names.
         progress: called after every batch.
 
     Raises:
         TrainingError: the data can't be used, the loss is no number, or the checkpoint is damaged
             or of another configuration.
-        OutputError: a checkpoint can't be written.
+        OutputError: a checkpoint or the record can't be written.
         MissingDependencyError: tensorboardX is not installed.
     """
     torch.set_num_threads(config.threads or usable_threads())
     training, validation = data or config.data.load()
     run = _Run(config, output, training, validation, progress or (lambda _: None))
     with _logs(output / LOGS) as log:
-        return run.finish(log)
+        result = run.finish(log)
+    write_record(output, config, training, map_star=result.map_star)
+    return result
 
 
 def load_network(path: Path, config: RelationTrainingConfig, data: RelationData) -> RelationNetwork:

@@ -57,21 +57,28 @@ class EventPrecision:
 
 
 def choose_thresholds(
-    scores: Float32Array, described: npt.NDArray[np.bool_], predicates: Sequence[str]
+    scores: Float32Array,
+    described: npt.NDArray[np.bool_],
+    predicates: Sequence[str],
+    *,
+    candidates: Sequence[str] = EVENT_PREDICATES,
+    least_precision: float = LEAST_PRECISION,
 ) -> dict[str, EventPrecision]:
-    """The lowest threshold of each event predicate that is precise enough.
+    """The lowest threshold of each candidate that is precise enough.
 
     Args:
         scores: float32 ``[m, predicates]`` in [0, 1], of held-out pairs.
         described: bool ``[m, predicates]``.
         predicates: names of the columns.
+        candidates: predicates that may become events.
+        least_precision: in (0, 1].
 
     Returns:
-        By predicate; one that reaches `LEAST_PRECISION` nowhere, or only on fewer than
+        By predicate; one that reaches ``least_precision`` nowhere, or only on fewer than
         `LEAST_FOUND` pairs, is left out and so never becomes an event.
     """
     chosen = {}
-    for name in EVENT_PREDICATES:
+    for name in candidates:
         k = list(predicates).index(name)
         for threshold in GRID:
             found = scores[:, k] >= np.float32(threshold)
@@ -81,7 +88,7 @@ def choose_thresholds(
                 right=int(described[found, k].sum()),
                 described=int(described[:, k].sum()),
             )
-            if measured.found >= LEAST_FOUND and measured.precision >= LEAST_PRECISION:
+            if measured.found >= LEAST_FOUND and measured.precision >= least_precision:
                 chosen[name] = measured
                 break
     return chosen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vinfer.errors import MissingDependencyError, OutputError
 from vinfer.stores.files import output_error
 from vinfer.training.sprites.clips import SpriteClip
-from vinfer.training.sprites.scene import CLASSES
+from vinfer.training.sprites.scene import CLASSES, SYMMETRIC
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -118,6 +118,7 @@ def clip_truth(clip: SpriteClip, video: str) -> dict[str, Any]:
         "time": "seconds of the stream's own clock, first frame at 0; start and end are the times "
         "of the first and the last frame on which it holds",
         "certainty": "sure",
+        "symmetric": list(SYMMETRIC),
         "video": video,
         "width": width,
         "height": height,

@@ -19,6 +19,9 @@ from vinfer.types import Float32Array, Int64Array
 
 MOST_FRAMES, SHORTEST_SHOT = 10_000, 20
 MOST_UNITS, MOST_DISTRACTORS = 3, 4
+CLIP_SIZE = (144, 192)
+"""(height, width) of a frame unless another one is asked for."""
+
 TICKS = 1000
 """A second has so many: rates divide it, so that all times are short decimals."""
 
@@ -106,7 +109,7 @@ def make_clip(
     *,
     num_frames: int = 60,
     rate: int = 10,
-    size: tuple[int, int] = (144, 192),
+    size: tuple[int, int] = CLIP_SIZE,
     kinds: Sequence[str] | None = None,
     distractors: int = 2,
     num_cuts: int = 0,

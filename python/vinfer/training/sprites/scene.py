@@ -17,6 +17,8 @@ PREDICATES = (
     "wears",
     "under",
 )
+SYMMETRIC = ("linked_to",)
+"""Predicates that hold both ways."""
 
 PERSON, BALL, CRATE, TABLE, HAT, BOWL, CAR, BLOCK = range(len(CLASSES))
 

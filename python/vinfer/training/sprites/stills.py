@@ -27,6 +27,9 @@ from vinfer.training.sprites.scenes import make_scene
 LOOK, BAR, NOISE = 2, 3, 4
 """What streams of random numbers are for, as part of their keys; `scenes.SCENE` is another."""
 
+STILL_SIZE = (128, 128)
+"""(height, width) of a picture unless another one is asked for."""
+
 SMALLEST, LARGEST = 128, 1024
 """Sides of a picture in pixels."""
 
@@ -48,7 +51,7 @@ def make_sprite_data(
     num_pictures: int,
     seed: int,
     *,
-    size: tuple[int, int] = (128, 128),
+    size: tuple[int, int] = STILL_SIZE,
     noise: int = 8,
     blur: int = 0,
     occlusion: bool = False,

@@ -1,0 +1,184 @@
+"""Which scores become events: chosen on synthetic clips, by the events that come of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from vinfer.bundles import EventThresholds
+from vinfer.errors import TrainingError
+from vinfer.evaluation.event_truth import EventTruth, normalised, truth_of_labels
+from vinfer.evaluation.events import EventScores, evaluate_events
+from vinfer.events.segments import Segmenter
+from vinfer.stages.relate import Relator
+from vinfer.training.sprites import SpriteClip, clip_truth, make_clip, noisy_detections
+from vinfer.types import Detections, Event, Relations
+
+FIRST_SEED = 4001
+"""Of the clips that thresholds are chosen on; neither training nor a test uses them."""
+
+ON = (*(round(0.05 * k, 2) for k in range(10, 20)), 0.98, 0.99)
+"""From 0.5, since an event must be more likely true than not."""
+
+HYSTERESIS = (0.1, 0.2, 0.3)
+MIN_DURATIONS = (0.2, 0.3, 0.4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ScoredClip:
+    """What a relation model says of a clip.
+
+    Attributes:
+        truth: the true events.
+        frames: time, tracked objects and their relations of each frame.
+    """
+
+    truth: EventTruth
+    frames: tuple[tuple[Fraction, Detections, Relations], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChosenThresholds:
+    """The thresholds of one predicate and what they gave on the clips they were chosen on.
+
+    Attributes:
+        thresholds: for the manifest.
+        truths, found: true events, and those that were found.
+        false: events that are not true.
+        f1: of its events.
+    """
+
+    thresholds: EventThresholds
+    truths: int
+    found: int
+    false: int
+    f1: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready record of the figures."""
+        return {"truths": self.truths, "found": self.found, "false": self.false, "f1": self.f1}
+
+
+def threshold_clips(num_clips: int) -> list[SpriteClip]:
+    """The clips to choose on, every fourth with a cut; 6 s each."""
+    return [make_clip(FIRST_SEED + number, num_cuts=number % 4 == 3) for number in range(num_clips)]
+
+
+def score_clip(relator: Relator, clip: SpriteClip, *, noise_seed: int | None = 0) -> ScoredClip:
+    """Run a relation model over a clip.
+
+    Args:
+        relator: of the sprites' vocabulary.
+        clip: the clip.
+        noise_seed: boxes are off and objects missed as by a detector (`noisy_detections`, without
+            changed identities: no threshold can mend these); None: boxes are the true ones.
+    """
+    noise = (2, 5) if noise_seed is not None else (0, 0)
+    found = noisy_detections(
+        clip, noise_seed or 0, jitter=noise[0], drop_percent=noise[1], switch_percent=0
+    )
+    return ScoredClip(
+        truth=truth_of_labels(clip_truth(clip, f"sprites-{clip.seed}")),
+        frames=tuple(
+            (clip.time(k), detections, relator.relate(detections, clip.image(k)))
+            for k, detections in enumerate(found)
+        ),
+    )
+
+
+def events_of(
+    clip: ScoredClip, thresholds: dict[str, EventThresholds], symmetric: Collection[str]
+) -> list[Event]:
+    """The events of a clip by the engine's rules; identities are the clip's, so cuts need none."""
+    segmenter = Segmenter(clip.truth.stream, thresholds, symmetric=symmetric)
+    events = []
+    for index, (time, detections, relations) in enumerate(clip.frames):
+        events += segmenter.push(time, index, detections, relations)
+    events += segmenter.finish()
+    return [event for event in events if event.type == "close"]
+
+
+def choose_event_thresholds(
+    clips: Sequence[ScoredClip],
+    predicates: Iterable[str],
+    *,
+    symmetric: Collection[str] = (),
+    most_false_per_minute: float = 0.1,
+) -> dict[str, ChosenThresholds]:
+    """Of each predicate, the thresholds with the best F1 of its events at temporal IoU 0.5.
+
+    Args:
+        clips: scored, of one model.
+        predicates: that may become events.
+        symmetric: those of them that hold both ways.
+        most_false_per_minute: false events of one predicate that are allowed, a minute; rounded
+            down to whole events on these clips.
+
+    Returns:
+        By predicate; of equals, in order of ``on``, ``off`` and ``min_duration``, the one three
+        quarters up: within what works, and nearer to its strict end. One of which nothing true is
+        found within the budget is left out and so never becomes an event.
+
+    Raises:
+        TrainingError: there is no clip.
+    """
+    if not clips:
+        raise TrainingError("clips: found none, expected some to choose thresholds on")
+    names = list(predicates)
+    minutes = float(sum(clip.truth.duration or 0 for clip in clips)) / 60
+    allowed = int(most_false_per_minute * minutes)
+    affordable: dict[str, list[ChosenThresholds]] = {name: [] for name in names}
+    for on, below in itertools.product(ON, HYSTERESIS):
+        off = round(on - below, 2)
+        # Keys are judged each by itself, so one run of the rules does for all predicates; and
+        # what is too short is dropped last, so it does for all least durations, too.
+        every = {name: EventThresholds(on=on, off=off, min_duration=0) for name in names}
+        events = [event for clip in clips for event in events_of(clip, every, symmetric)]
+        for min_duration in MIN_DURATIONS:
+            scores = _scores(clips, events, min_duration)
+            for name in names:
+                candidate = _judged(scores.get(normalised(name)), on, off, min_duration, allowed)
+                if candidate is not None:
+                    affordable[name].append(candidate)
+    return {name: _best(found) for name, found in affordable.items() if found}
+
+
+def _best(candidates: Sequence[ChosenThresholds]) -> ChosenThresholds:
+    highest = max(each.f1 for each in candidates)
+    equals = sorted(
+        (each for each in candidates if each.f1 == highest),
+        key=lambda each: (
+            each.thresholds.on,
+            each.thresholds.off,
+            each.thresholds.min_duration,
+        ),
+    )
+    return equals[3 * (len(equals) - 1) // 4]
+
+
+def _scores(
+    clips: Sequence[ScoredClip], events: Sequence[Event], min_duration: float
+) -> dict[str, EventScores]:
+    least = Fraction(str(min_duration))
+    lasting = [event for event in events if event.duration >= least]
+    return evaluate_events([clip.truth for clip in clips], lasting).by_predicate
+
+
+def _judged(
+    scores: EventScores | None, on: float, off: float, min_duration: float, allowed: int
+) -> ChosenThresholds | None:
+    if scores is None or not scores.found:
+        return None
+    false = scores.predicted - scores.right
+    if false > allowed:
+        return None
+    return ChosenThresholds(
+        thresholds=EventThresholds(on=on, off=off, min_duration=min_duration),
+        truths=scores.truths,
+        found=scores.found,
+        false=false,
+        f1=scores.f1 or 0.0,
+    )
