@@ -92,6 +92,18 @@ VINFER_INLINE Words load_words(const std::uint8_t* row, const std::int64_t* offs
 #endif
 }
 
+// kLanes bytes; compilers take __builtin_convertvector of them apart.
+VINFER_INLINE I32 load_bytes(const std::uint8_t* from) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<I32>(_mm512_cvtepu8_epi32(load_as<__m128i>(from)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<I32>(
+      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+  return __builtin_convertvector(load_as<U8>(from), I32);
+#endif
+}
+
 VINFER_INLINE F32 to_float(I32 value) { return __builtin_convertvector(value, F32); }
 
 VINFER_INLINE F32 lerp(F32 low, F32 high, F32 fraction) { return low + (high - low) * fraction; }
@@ -284,11 +296,46 @@ VINFER_INLINE F32 interleaved(const Rgb& v, std::integer_sequence<int, kLane...>
                                              : kLane)...);
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+VINFER_INLINE void store_four(float* to, __m128 value) { _mm_storeu_ps(to, value); }
+VINFER_INLINE void store_four(Half* to, __m128 value) {
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+}
+
+// kLanes pixels, R G B R G B ... No shuffle crosses 128-bit lanes, which costs several times as
+// much: each lane is stored where it belongs.
+template <typename T>
+VINFER_INLINE void store_interleaved(const Rgb& v, T* to) {
+  const auto r = reinterpret_cast<__m256>(v.channel[0]);
+  const auto g = reinterpret_cast<__m256>(v.channel[1]);
+  const auto b = reinterpret_cast<__m256>(v.channel[2]);
+  const __m256 rg_low = _mm256_unpacklo_ps(r, g);   // r0 g0 r1 g1
+  const __m256 rg_high = _mm256_unpackhi_ps(r, g);  // r2 g2 r3 g3
+  const __m256 b0_r1 = _mm256_shuffle_ps(b, r, _MM_SHUFFLE(1, 1, 0, 0));
+  const __m256 g1_b1 = _mm256_shuffle_ps(g, b, _MM_SHUFFLE(1, 1, 1, 1));
+  const __m256 b2_r3 = _mm256_shuffle_ps(b, rg_high, _MM_SHUFFLE(2, 2, 2, 2));
+  const __m256 g3_b3 = _mm256_shuffle_ps(rg_high, b, _MM_SHUFFLE(3, 3, 3, 3));
+  const __m256 fours[kChannels] = {_mm256_shuffle_ps(rg_low, b0_r1, _MM_SHUFFLE(2, 0, 1, 0)),
+                                   _mm256_shuffle_ps(g1_b1, rg_high, _MM_SHUFFLE(1, 0, 2, 0)),
+                                   _mm256_shuffle_ps(b2_r3, g3_b3, _MM_SHUFFLE(2, 0, 2, 0))};
+  for (int k = 0; k < kChannels; ++k) {
+    store_four(to + 4 * k, _mm256_castps256_ps128(fours[k]));
+    store_four(to + 4 * (k + kChannels), _mm256_extractf128_ps(fours[k], 1));
+  }
+}
+#endif
+
 // The first `count` lanes, 1 <= count <= kLanes, to columns from x on.
 template <bool kInterleaved, typename T>
 VINFER_INLINE void write(
     const Rgb& v, std::int64_t plane, std::int64_t x, std::int64_t count, T* out) {
   if constexpr (kInterleaved) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if (count >= kLanes) {
+      store_interleaved(v, out + x * kChannels);
+      return;
+    }
+#endif
     const std::make_integer_sequence<int, kLanes> lanes;
     const F32 vectors[kChannels] = {
         interleaved<0>(v, lanes), interleaved<1>(v, lanes), interleaved<2>(v, lanes)};
@@ -363,6 +410,30 @@ VINFER_INLINE void copy_columns(
   }
 }
 
+// Pixels [0, last) of a row to the same places of an interleaved output, kLanes at a time: a byte
+// becomes a float where it is. Returns how many there were.
+template <typename T>
+VINFER_INLINE std::int64_t copy_in_place(const std::uint8_t* row,
+                                         const Format& format,
+                                         std::int64_t last,
+                                         T* out) {
+  F32 mean[kChannels];
+  F32 inverse_std[kChannels];
+  for (int i = 0; i < kChannels * kLanes; ++i) {
+    mean[i / kLanes][i % kLanes] = format.mean[i % kChannels];
+    inverse_std[i / kLanes][i % kLanes] = format.inverse_std[i % kChannels];
+  }
+  std::int64_t x = 0;
+  for (; x + kLanes <= last; x += kLanes) {
+    for (int k = 0; k < kChannels; ++k) {
+      const std::int64_t i = x * kChannels + k * kLanes;
+      const F32 value = to_float(load_bytes(row + i));
+      store(out + i, (value - mean[k]) * inverse_std[k]);
+    }
+  }
+  return x;
+}
+
 // A copy of the end of a row, followed by zeros: where they count as a neighbour, the fraction is
 // 0.
 struct Tail {
@@ -381,9 +452,12 @@ void resample_rgb_row(const RowPair& rows, const ColumnTaps& taps, const Format&
   Tail::copy(rows.low, taps, low);
   if (taps.exact && rows.fraction == 0.0f) {
     std::int64_t x = 0;
+    if (taps.contiguous && format.interleaved && !format.swap_channels) {
+      x = copy_in_place(rows.low, format, end, out);
+    }
 #if defined(__AVX2__)
     const std::int64_t row_bytes = end * kChannels;
-    if (taps.contiguous && row_bytes >= ContiguousRgb::kBytes) {
+    if (taps.contiguous && x == 0 && row_bytes >= ContiguousRgb::kBytes) {
       x = ((row_bytes - ContiguousRgb::kBytes) / (kChannels * kLanes) + 1) * kLanes;
       copy_columns(ContiguousRgb{rows.low}, format, 0, x, out);
     }
