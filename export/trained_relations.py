@@ -139,11 +139,14 @@ def _on_clips(
     from vinfer.training.clip_thresholds import (
         choose_event_thresholds,
         score_clip,
+        seen_objects,
         threshold_clips,
     )
 
     with Relator(bundle, SessionOptions(provider="cpu")) as relator:
-        clips = [score_clip(relator, clip) for clip in threshold_clips(num_clips)]
+        clips = [
+            score_clip(relator, clip, seen_objects(clip)) for clip in threshold_clips(num_clips)
+        ]
         chosen = choose_event_thresholds(clips, relator.predicates, symmetric=symmetric)
     figures = {name: each.to_dict() for name, each in chosen.items()}
     return {name: each.thresholds for name, each in chosen.items()}, figures

@@ -221,9 +221,6 @@ class EventThresholds(_Model):
         return self
 
 
-PAIR_ROLES = ("subject_labels", "object_labels", "subject_boxes", "object_boxes")
-PICTURE_ROLES = ("images", "boxes", "box_images", "labels", "pairs")
-
 RelationInputRole = Literal[
     "subject_labels",
     "object_labels",
@@ -235,6 +232,9 @@ RelationInputRole = Literal[
     "labels",
     "pairs",
 ]
+_Roles = tuple[RelationInputRole, ...]
+PAIR_ROLES: _Roles = ("subject_labels", "object_labels", "subject_boxes", "object_boxes")
+PICTURE_ROLES: _Roles = ("images", "boxes", "box_images", "labels", "pairs")
 
 AllowedPrecision = Literal["float32", "bfloat16"]
 

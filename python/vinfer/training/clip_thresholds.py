@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -67,30 +67,33 @@ def threshold_clips(num_clips: int) -> list[SpriteClip]:
     return [make_clip(FIRST_SEED + number, num_cuts=number % 4 == 3) for number in range(num_clips)]
 
 
-def score_clip(relator: Relator, clip: SpriteClip, *, noise_seed: int | None = 0) -> ScoredClip:
+def seen_objects(clip: SpriteClip) -> tuple[Detections, ...]:
+    """Boxes off and objects missed as by a detector, but with the clip's own identities.
+
+    Where a track changes its identity an event breaks, which no threshold can mend.
+    """
+    return noisy_detections(clip, clip.seed, switch_percent=0)
+
+
+def score_clip(relator: Relator, clip: SpriteClip, objects: Sequence[Detections]) -> ScoredClip:
     """Run a relation model over a clip.
 
     Args:
         relator: of the sprites' vocabulary.
         clip: the clip.
-        noise_seed: boxes are off and objects missed as by a detector (`noisy_detections`, without
-            changed identities: no threshold can mend these); None: boxes are the true ones.
+        objects: of each frame, with tracks.
     """
-    noise = (2, 5) if noise_seed is not None else (0, 0)
-    found = noisy_detections(
-        clip, noise_seed or 0, jitter=noise[0], drop_percent=noise[1], switch_percent=0
-    )
     return ScoredClip(
         truth=truth_of_labels(clip_truth(clip, f"sprites-{clip.seed}")),
         frames=tuple(
-            (clip.time(k), detections, relator.relate(detections, clip.image(k)))
-            for k, detections in enumerate(found)
+            (clip.time(k), found, relator.relate(found, clip.image(k)))
+            for k, found in enumerate(objects)
         ),
     )
 
 
 def events_of(
-    clip: ScoredClip, thresholds: dict[str, EventThresholds], symmetric: Collection[str]
+    clip: ScoredClip, thresholds: Mapping[str, EventThresholds], symmetric: Collection[str]
 ) -> list[Event]:
     """The events of a clip by the engine's rules; identities are the clip's, so cuts need none."""
     segmenter = Segmenter(clip.truth.stream, thresholds, symmetric=symmetric)
