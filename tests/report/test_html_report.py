@@ -18,7 +18,7 @@ pytest.importorskip("cv2")
 
 from vinfer.errors import OutputError
 from vinfer.report.html import HtmlReport
-from vinfer.report.page import page_data, render_page
+from vinfer.report.page import Explained, page_data, render_page
 from vinfer.types import Participant, RunSummary
 
 
@@ -198,3 +198,19 @@ def test_a_full_disk_keeps_the_page_from_before(
         sink.close(summary(num_frames=1))
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_explanations_are_asked_for_when_the_run_has_ended(tmp_path: Path) -> None:
+    first, second = event(1), event(2, "hold")
+    asked: list[RunSummary] = []
+
+    def explain(run: RunSummary) -> dict[str, Explained]:
+        asked.append(run)
+        return {second.event_id: Explained(b"a picture", "because")}
+
+    play([HtmlReport(tmp_path / "report.html", explain=explain)], [first, second], num_frames=25)
+    assert [run.events for run in asked] == [(first, second)]
+    records = Page((tmp_path / "report.html").read_text()).data["events"]
+    assert "explanation" not in records[0]
+    picture = "data:image/jpeg;base64," + base64.b64encode(b"a picture").decode()
+    assert records[1]["explanation"] == {"picture": picture, "text": "because"}

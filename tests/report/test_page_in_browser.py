@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pytest
 from real_parts import missing
 from report_scenes import PREDICATES, RUN, event, play, stream, summary
@@ -19,7 +20,7 @@ pytest.importorskip("cv2")
 
 from vinfer.report.annotate import AnnotatedVideo  # noqa: E402
 from vinfer.report.html import HtmlReport  # noqa: E402
-from vinfer.report.page import page_data, render_page  # noqa: E402
+from vinfer.report.page import Explained, page_data, render_page  # noqa: E402
 from vinfer.stores.base import Sink  # noqa: E402
 from vinfer.types import Event, Participant, RunSummary  # noqa: E402
 
@@ -416,3 +417,29 @@ def test_printing_shows_all_events_and_no_controls(browser: Browser, folder: Pat
         assert page.locator(".bar").first.is_visible()
         background = "getComputedStyle(document.body).backgroundColor"
         assert page.evaluate(background) == "rgb(255, 255, 255)"
+
+
+def test_an_explained_event_shows_why_when_it_is_chosen(browser: Browser, tmp_path: Path) -> None:
+    opencv = pytest.importorskip("cv2")
+    _, encoded = opencv.imencode(".jpg", np.full((90, 160, 3), 90, np.uint8))
+    hostile = 'bicycle</script><img src=x onerror="alert(1)"> covered 0.12'
+    explained = {EVENTS[0].event_id: Explained(encoded.tobytes(), hostile)}
+    path = write_page(tmp_path, "why.html", summary(EVENTS), explained=explained)
+    for size in (DESKTOP, PHONE):
+        with Opened(browser, path, size, "light") as page:
+            panel, picture = page.locator("#explained"), page.locator("#explanation img")
+            assert not panel.is_visible()
+            assert page.locator(".card .mark").all_inner_texts() == ["explained"]
+            page.locator(".card").first.click()
+            assert panel.is_visible()
+            wait_until(page, "document.querySelector('#explanation img').naturalWidth === 160")
+            assert picture.get_attribute("alt") == hostile
+            assert page.locator("#explained-what").inner_text().startswith("person #3 on bicycle")
+            box = picture.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= size[0]
+            page.locator(".card").nth(1).click()
+            assert not panel.is_visible()
+            page.locator(".bar").first.click()
+            assert panel.is_visible()

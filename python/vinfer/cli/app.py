@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import vinfer
-from vinfer.cli import doctor, evaluate, export, inspect, run, sprites, train
+from vinfer.cli import doctor, evaluate, explain, export, inspect, run, sprites, train
 from vinfer.cli.exit_codes import MEANING
 
 _EXIT_CODES = "Exit codes: " + "; ".join(f"{code} {text}" for code, text in MEANING.items()) + "."
@@ -46,6 +46,7 @@ def common(
 
 
 app.command("run", epilog=run.EXAMPLE)(run.run)
+app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.command("export", epilog=export.EXAMPLE)(export.export)
 app.add_typer(train.app, name="train")
 app.command("sprites", epilog=sprites.EXAMPLE)(sprites.sprites)

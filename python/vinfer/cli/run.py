@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vinfer.cli.console import JsonOption, print_json
+from vinfer.cli.engine_options import (
+    SOURCE_HELP,
+    BackendOption,
+    BundleOption,
+    ConfigOption,
+    ConfOption,
+    DetectorOption,
+    PredicatesOption,
+    ProviderOption,
+    StrideOption,
+    ThreadsOption,
+    engine_config,
+)
 
 EXAMPLE = "Example: vinfer run clip.mp4 -o out/"
-
-
-class Provider(enum.StrEnum):
-    """What runs the graphs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Backend(enum.StrEnum):
-    """What runs the graphs on the CPU."""
-
-    ONNXRUNTIME = "onnxruntime"
-    OPENVINO = "openvino"
-    AUTO = "auto"
 
 
 def run(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Video file, image, folder or quoted pattern of images, rtsp:// or http:// URL, "
-            "or camera:0.",
-        ),
+        typer.Argument(metavar="SOURCE", help=SOURCE_HELP),
     ],
     output: Annotated[
         Path,
@@ -48,46 +40,15 @@ def run(
             "Several sources get a folder each below it.",
         ),
     ] = Path("out"),
-    bundle: Annotated[
-        str | None,
-        typer.Option(help="Relation bundle, name or path.", show_default="relation-prior"),
-    ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(help="Detector bundle, name or path.", show_default="the relation bundle's"),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file; options here win over it.")
-    ] = None,
-    provider: Annotated[
-        Provider | None, typer.Option(help="What runs the models.", show_default="auto")
-    ] = None,
-    backend: Annotated[
-        Backend | None,
-        typer.Option(
-            help="What runs them on the CPU; auto measures once which is faster.",
-            show_default="onnxruntime",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=0, help="CPU threads; 0: all cores.", show_default="0")
-    ] = None,
-    stride: Annotated[
-        int | None, typer.Option(min=1, help="Take every n-th frame.", show_default="1")
-    ] = None,
-    conf: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Least score of a detection.", show_default="the bundle's"),
-    ] = None,
-    predicates: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--predicates",
-            "-p",
-            help="Report these only: ride,on or one a -p.",
-            show_default="all of the bundle",
-        ),
-    ] = None,
+    bundle: BundleOption = None,
+    detector: DetectorOption = None,
+    config: ConfigOption = None,
+    provider: ProviderOption = None,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    stride: StrideOption = None,
+    conf: ConfOption = None,
+    predicates: PredicatesOption = None,
     video: Annotated[
         bool | None,
         typer.Option("--video/--no-video", help="Write annotated.mp4.", show_default="yes"),
@@ -95,6 +56,14 @@ def run(
     report: Annotated[
         bool | None,
         typer.Option("--report/--no-report", help="Write report.html.", show_default="yes"),
+    ] = None,
+    explain: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Explain so many of the best events in report.html; the source is read twice.",
+            show_default="0",
+        ),
     ] = None,
     sqlite: Annotated[
         bool | None,
@@ -111,33 +80,25 @@ def run(
     Ctrl-C stops after the current frame and finishes the files; a second one ends at once.
     """
     from vinfer.cli.run_sources import run_sources
-    from vinfer.config import load_config
 
-    given: dict[str, Any] = {
-        "bundle": bundle,
-        "detector": detector,
-        "provider": None if provider is None else provider.value,
-        "backend": None if backend is None else backend.value,
-        "threads": threads,
-        "source.stride": stride,
-        "detect.score_threshold": conf,
-        "events.only": _split(predicates),
-        "outputs.video": video,
-        "outputs.report": report,
-        "outputs.sqlite": sqlite,
-        "outputs.database": database,
-    }
-    settings = load_config(
-        config, {key: value for key, value in given.items() if value is not None}
+    settings = engine_config(
+        config,
+        bundle=bundle,
+        detector=detector,
+        provider=provider,
+        backend=backend,
+        threads=threads,
+        stride=stride,
+        conf=conf,
+        predicates=predicates,
+        outputs__video=video,
+        outputs__report=report,
+        outputs__explain=explain,
+        outputs__sqlite=sqlite,
+        outputs__database=database,
     )
     outcome = run_sources(sources, output, settings, show_results=not as_json)
     if as_json:
         print_json(outcome.to_dict())
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
-
-
-def _split(names: list[str] | None) -> list[str] | None:
-    if names is None:
-        return None
-    return [name.strip() for part in names for name in part.split(",") if name.strip()]

@@ -15,6 +15,7 @@ from vinfer.cli import exit_codes
 from vinfer.cli.console import counted, note, print_line, print_table
 from vinfer.cli.interrupt import Interrupted, StopBetweenFrames
 from vinfer.cli.progress import RunReporter, clock
+from vinfer.cli.run_explanations import ReportExplanations
 from vinfer.config import Config, OutputSettings, SourceSettings
 from vinfer.delivery import Progress as RunProgress
 from vinfer.engine import Engine
@@ -141,12 +142,16 @@ def _run_source(
     try:
         with _open(source, engine.config.source, names) as stream:
             folder = output / _folder_name(stream.info.name) if several else output
-            sinks, files = _sinks(folder, engine.config.outputs, engine.thresholds)
-            before = {kind: _version(path) for kind, path in files.items()}
             with (
                 StopBetweenFrames(stream.close) as stop,
                 RunReporter(stream.info, engine.config.source) as reporter,
             ):
+                outputs = engine.config.outputs
+                explainer = None
+                if outputs.explain:
+                    explainer = ReportExplanations(engine, source, outputs.explain, stop.check)
+                sinks, files = _sinks(folder, outputs, engine.thresholds, explainer)
+                before = {kind: _version(path) for kind, path in files.items()}
 
                 def on_progress(progress: RunProgress) -> None:
                     reporter.update(progress)
@@ -195,7 +200,10 @@ def _folder_name(name: str) -> str:
 
 
 def _sinks(
-    folder: Path, outputs: OutputSettings, thresholds: Mapping[str, EventThresholds]
+    folder: Path,
+    outputs: OutputSettings,
+    thresholds: Mapping[str, EventThresholds],
+    explainer: ReportExplanations | None,
 ) -> tuple[list[Sink], dict[str, Path]]:
     # Imported here: each needs packages that a run without it does not.
     try:
@@ -232,8 +240,14 @@ def _sinks(
         from vinfer.report.html import HtmlReport
 
         files["report"] = folder / "report.html"
+        if explainer is not None:
+            sinks.append(explainer.history)
         sinks.append(
-            HtmlReport(files["report"], video=files["video"].name if outputs.video else None)
+            HtmlReport(
+                files["report"],
+                video=files["video"].name if outputs.video else None,
+                explain=explainer,
+            )
         )
     return sinks, files
 

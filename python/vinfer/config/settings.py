@@ -173,6 +173,14 @@ class OutputSettings(_Section):
     """``annotated.mp4``."""
     report: bool = True
     """``report.html``, one page that needs nothing else."""
+    explain: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Explain so many of the best events in the report; the source is read a second time."""
+
+    @pydantic.model_validator(mode="after")
+    def _explained_in_the_report(self) -> OutputSettings:
+        if self.explain and not self.report:
+            raise ValueError("a report, as explain adds to it: leave out one or the other")
+        return self
 
 
 class Config(_Section):

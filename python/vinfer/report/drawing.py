@@ -20,7 +20,7 @@ Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 WHITE: Color = (255, 255, 255)
-_INK: Color = (17, 20, 24)
+INK: Color = (17, 20, 24)
 _UNTRACKED_COLOR: Color = (150, 156, 164)
 _MIN_LUMA = 150  # of track colours, so that dark text is readable on them
 _CAPTION_DIMMING = 0.3  # what is left of the picture under the caption
@@ -80,19 +80,31 @@ class Pen:
 
     def __init__(self, width: int, height: int) -> None:
         """Args: width, height: size of the pictures in pixels."""
+        self._set(round(7 + 0.0125 * math.sqrt(width * height)))
+
+    @classmethod
+    def of_text(cls, text_height: int) -> Pen:
+        """A pen whose text has this height, whatever the size of the picture."""
+        pen = cls.__new__(cls)
+        pen._set(text_height)
+        return pen
+
+    def _set(self, text_height: int) -> None:
         self._cv2 = opencv()
-        self.text_height = round(7 + 0.0125 * math.sqrt(width * height))
+        self.text_height = text_height
         self.line = max(1, round(self.text_height / 12))
         self._font = self._cv2.FONT_HERSHEY_SIMPLEX
         self._font_scale = self.text_height / 26
         self._font_weight = max(1, round(self.text_height / 22))
         self._padding = max(2, round(self.text_height / 4))
 
-    def _text_width(self, text: str) -> int:
+    def text_width(self, text: str) -> int:
+        """How wide a text gets, pixels."""
         (width, _), _ = self._cv2.getTextSize(text, self._font, self._font_scale, self._font_weight)
         return int(width)
 
-    def _text(self, image: UInt8Array, text: str, x: int, middle: int, color: Color) -> None:
+    def text(self, image: UInt8Array, text: str, x: int, middle: int, color: Color) -> None:
+        """Text that begins at ``x``, with the middle of its capitals at height ``middle``."""
         # Capitals of this font are 0.83 of the nominal height; the baseline centres them.
         baseline = middle + round(self.text_height * 0.31)
         self._cv2.putText(
@@ -114,7 +126,7 @@ class Pen:
         first, last = corners[:2], corners[2:]
         width = 2 * self.line if strong else self.line
         if strong:
-            self._cv2.rectangle(image, first, last, _INK, width + 2 * self.line)
+            self._cv2.rectangle(image, first, last, INK, width + 2 * self.line)
         self._cv2.rectangle(image, first, last, color, width)
 
     def tag(self, image: UInt8Array, box: Box, text: str, color: Color) -> None:
@@ -124,7 +136,7 @@ class Pen:
             return
         height, width = image.shape[:2]
         plate_height = self.text_height + self._padding
-        plate_width = self._text_width(text) + 2 * self._padding
+        plate_width = self.text_width(text) + 2 * self._padding
         left = max(0, min(corners[0] - self.line, width - plate_width))
         top = corners[1] - plate_height
         if top < 0:  # no room above the box: inside it
@@ -132,7 +144,7 @@ class Pen:
         self._cv2.rectangle(
             image, (left, top), (left + plate_width, top + plate_height), color, self._cv2.FILLED
         )
-        self._text(image, text, left + self._padding, top + plate_height // 2, _INK)
+        self.text(image, text, left + self._padding, top + plate_height // 2, INK)
 
     def link(self, image: UInt8Array, subject: Box, object_: Box) -> None:
         """Line from the middle of the subject's box (dot) to that of the object (ring)."""
@@ -141,9 +153,9 @@ class Pen:
             return
         anti_aliased = self._cv2.LINE_AA
         radius = 2 * self.line + 1
-        self._cv2.line(image, start, end, _INK, 3 * self.line, anti_aliased)
-        self._cv2.circle(image, start, radius + self.line, _INK, self._cv2.FILLED, anti_aliased)
-        self._cv2.circle(image, end, radius + self.line, _INK, self._cv2.FILLED, anti_aliased)
+        self._cv2.line(image, start, end, INK, 3 * self.line, anti_aliased)
+        self._cv2.circle(image, start, radius + self.line, INK, self._cv2.FILLED, anti_aliased)
+        self._cv2.circle(image, end, radius + self.line, INK, self._cv2.FILLED, anti_aliased)
         self._cv2.line(image, start, end, WHITE, self.line, anti_aliased)
         self._cv2.circle(image, start, radius, WHITE, self._cv2.FILLED, anti_aliased)
         self._cv2.circle(image, end, radius, WHITE, self.line, anti_aliased)
@@ -167,7 +179,7 @@ class Pen:
             self._caption_line(image, line, left, middle)
             middle += step
         if hidden and room > 1:
-            self._text(image, f"and {hidden} more", left, middle, WHITE)
+            self.text(image, f"and {hidden} more", left, middle, WHITE)
 
     def _caption_line(self, image: UInt8Array, line: CaptionLine, left: int, middle: int) -> None:
         gap = max(2, round(self.text_height * 0.45))
@@ -176,8 +188,8 @@ class Pen:
             (line.predicate, WHITE),
             (line.object, line.object_color),
         ):
-            self._text(image, text, left, middle, color)
-            left += self._text_width(text) + gap
+            self.text(image, text, left, middle, color)
+            left += self.text_width(text) + gap
 
 
 def _corners(box: Box, image: UInt8Array) -> tuple[int, int, int, int] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from vinfer.report.page import page_data, render_page
+from vinfer.report.page import Explained, page_data, render_page
 from vinfer.report.thumbnails import Thumbnails
 from vinfer.stores.base import RunInfo
 from vinfer.stores.files import output_error
@@ -22,15 +23,23 @@ class HtmlReport:
     of stream, but for the list of events.
     """
 
-    def __init__(self, path: Path | str, *, video: str | None = "annotated.mp4") -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        video: str | None = "annotated.mp4",
+        explain: Callable[[RunSummary], Mapping[str, Explained]] | None = None,
+    ) -> None:
         """Name what to write.
 
         Args:
             path: the page; it is replaced as a whole when the run ends.
             video: path of the video relative to the page, with ``/``; None for a page without.
+            explain: called when the run has ended; gives explanations by event id.
         """
         self._path = Path(path)
         self._video = video
+        self._explain = explain
         self._run: RunInfo | None = None
         self._cuts: list[float] = []
         # Ids grow and are not used again, so the largest tells new tracks from known ones; a set of
@@ -89,6 +98,7 @@ class HtmlReport:
             cuts=self._cuts,
             seen=self._seen,
             thumbnail=self._thumbnails.jpeg,
+            explained=None if self._explain is None else self._explain(summary),
         )
         try:
             page = render_page(data).encode("utf-8", "replace")  # a file name may be no text

@@ -76,7 +76,8 @@ function sentence(event) {
 
 function spoken(event) {
   const [start, end] = [clock(event.start, 2), clock(event.end, 2)];
-  return `${sentence(event)}, ${withUnit(`${start} to ${end}`)}, score ${event.score.toFixed(2)}`;
+  const why = event.explanation ? ", explained" : "";
+  return `${sentence(event)}, ${withUnit(`${start} to ${end}`)}, score ${event.score.toFixed(2)}${why}`;
 }
 
 function track(which) {
@@ -98,7 +99,8 @@ function picture(event) {
   const image = event.thumbnail
     ? node("img", { src: event.thumbnail, alt: "", decoding: "async", loading: "lazy" })
     : "no picture";
-  return node("span", { class: "shot" }, image);
+  const mark = event.explanation ? [node("span", { class: "mark" }, "explained")] : [];
+  return node("span", { class: "shot" }, image, ...mark);
 }
 
 function description(event) {
@@ -449,13 +451,26 @@ function card(event) {
   return made;
 }
 
+// ---- why an event was reported
+
+function showExplanation(event) {
+  $("explained").hidden = !event.explanation;
+  if (!event.explanation) return;
+  $("explained-what").textContent = `${sentence(event)}, ${span(event)}`;
+  const { picture: src, text: alt } = event.explanation;
+  $("explanation").replaceChildren(node("img", { src, alt }));
+}
+
 // ---- video
 
 function activate(event) {
   const again = state.selected === event;
   state.selected = event;
+  showExplanation(event);
   if (!data.video || video.error) {
     showTime();
+    // A card may lie far below it.
+    if (event.explanation) $("explained").scrollIntoView({ block: "nearest" });
     return;
   }
   if (again && !video.paused) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -16,6 +17,15 @@ from vinfer.report.drawing import track_color
 from vinfer.stores.base import RunInfo
 from vinfer.types import Event, RunSummary
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Explained:
+    """An event's explanation: a picture and what it shows in words."""
+
+    jpeg: bytes
+    text: str
+
+
 _MARK = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -27,6 +37,7 @@ def page_data(
     cuts: Sequence[float],
     seen: Mapping[str, int],
     thumbnail: Callable[[str], bytes | None],
+    explained: Mapping[str, Explained] | None = None,
 ) -> dict[str, Any]:
     """What the page shows, JSON-ready.
 
@@ -37,6 +48,7 @@ def page_data(
         cuts: stream times of shot cuts, seconds.
         seen: number of tracks of each class.
         thumbnail: JPEG of an event by its id, or None.
+        explained: explanations by event id, of as many events as have one.
     """
     info = summary.stream
     ends = [float(event.end) for event in summary.events]
@@ -51,8 +63,14 @@ def page_data(
             event.object.label,
             event.object.track_id,
         )
+        record = _event_record(event, pairs.setdefault(key, len(pairs)))
         jpeg = thumbnail(event.event_id)
-        events.append(_event_record(event, pairs.setdefault(key, len(pairs)), jpeg))
+        if jpeg is not None:
+            record["thumbnail"] = _data_url(jpeg)
+        why = (explained or {}).get(event.event_id)
+        if why is not None:
+            record["explanation"] = {"picture": _data_url(why.jpeg), "text": why.text}
+        events.append(record)
     return {
         "name": info.name,
         "size": [info.width, info.height],
@@ -82,8 +100,8 @@ def page_data(
     }
 
 
-def _event_record(event: Event, pair: int, jpeg: bytes | None) -> dict[str, Any]:
-    record: dict[str, Any] = {
+def _event_record(event: Event, pair: int) -> dict[str, Any]:
+    return {
         "id": event.event_id,
         "pair": pair,
         "predicate": event.predicate,
@@ -91,9 +109,10 @@ def _event_record(event: Event, pair: int, jpeg: bytes | None) -> dict[str, Any]
         "end": round(float(event.end), 6),
         "score": round(event.score, 4),
     }
-    if jpeg is not None:
-        record["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-    return record
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def _css(track_id: int) -> str:
