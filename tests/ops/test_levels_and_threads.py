@@ -24,6 +24,7 @@ PICTURE = RNG.integers(0, 256, (481, 853, 3), dtype=np.uint8)
 LUMA = np.ascontiguousarray(PICTURE[..., 0])
 CHROMA = np.ascontiguousarray(PICTURE[:241, :427, :2]).reshape(241, 854)
 SETTINGS = (False, False, False, False, (10.0, 20.0, 30.0), (2.0, 3.0, 4.0), 114.0, False)
+HWC = (False, False, True, *SETTINGS[3:])
 
 NATIVE: dict[str, Callable[[_native.CallOptions], Any]] = {
     "roi_align fixed": lambda how: _native.roi_align(
@@ -50,11 +51,27 @@ NATIVE: dict[str, Callable[[_native.CallOptions], Any]] = {
         np.tile(BOXES, (20, 1)), np.tile(BOXES[::-1], (20, 1)), (14, 9), "float32", None, how
     ),
     "weldon_pool": lambda how: _native.weldon_pool(FEATURES, 16, 9, 0.7, False, None, how),
+    "weldon_pool, k 64": lambda how: _native.weldon_pool(
+        FEATURES.reshape(2, 12, -1)[..., :9000].reshape(2, 12, 90, 100),
+        64,
+        33,
+        0.7,
+        False,
+        None,
+        how,
+    ),
+    "weldon_pool, k 1": lambda how: _native.weldon_pool(FEATURES, 1, 1, 0.7, False, None, how),
     "weldon_pool float16": lambda how: _native.weldon_pool(
         FEATURES.astype(np.float16), 300, 2, 1.0, True, None, how
     )[1],
     "letterbox": lambda how: _native.letterbox(
         PICTURE, (416, 640), *SETTINGS, "float32", None, how
+    )[0],
+    "letterbox hwc": lambda how: _native.letterbox(PICTURE, (416, 640), *HWC, "float32", None, how)[
+        0
+    ],
+    "letterbox hwc, same size": lambda how: _native.letterbox(
+        PICTURE, (490, 853), *HWC, "float16", None, how
     )[0],
     "letterbox up, float16": lambda how: _native.letterbox(
         PICTURE[:100, :150], (640, 640), *SETTINGS, "float16", None, how

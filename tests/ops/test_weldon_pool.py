@@ -72,6 +72,50 @@ def test_random_maps_against_float64(k_max: int, k_min: int, ties: bool) -> None
         assert low[n, c].tolist() == expected[2]
 
 
+def long_maps(size: int) -> npt.NDArray[np.float32]:
+    """Maps that a search among groups of values finds easy, hard and impossible."""
+    rng = np.random.default_rng(41)
+    values = rng.standard_normal(size).astype(np.float32)
+    spikes = np.zeros(size, np.float32)
+    spikes[rng.integers(0, size, 40)] = rng.standard_normal(40)
+    one_group = -np.abs(values)
+    one_group[:: 128 if size > 2560 else 32] *= -1
+    return np.stack(
+        [
+            values,
+            np.sort(values),
+            np.sort(values)[::-1],
+            np.round(values),
+            np.exp(8 * values),
+            spikes,
+            one_group,
+            np.full(size, 0.1, np.float32),
+            np.where(np.arange(size) < size - 5, -0.0, 1.0).astype(np.float32),
+        ]
+    )[None, :, None]
+
+
+@pytest.mark.parametrize("size", [257, 405, 1000, 1620, 2049, 6427])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_long_maps_are_pooled_as_the_definition_says(size: int, dtype: Any) -> None:
+    """With indices the op selects by another algorithm; the sums are defined to the bit."""
+    x = np.clip(long_maps(size), -6e4, 6e4).astype(dtype)
+    for k_max, k_min in [(1, 1), (2, 1), (16, 16), (17, 0), (64, 3), (65, 64), (300, 1)]:
+        expected = ops.weldon_pool(x, k_max, k_min, 0.75, return_indices=True)[0]
+        np.testing.assert_array_equal(ops.weldon_pool(x, k_max, k_min, 0.75), expected)
+
+
+@pytest.mark.parametrize("place", [0, 31, 700, 1599, 1600, 1619])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("k", [1, 16, 64])
+def test_values_that_are_not_finite_are_seen_anywhere(place: int, value: float, k: int) -> None:
+    x = np.random.default_rng(42).standard_normal((1, 2, 1, 1620)).astype(np.float32)
+    x[0, 1, 0, place] = value
+    expected = ops.weldon_pool(x, k, k, 0.75, return_indices=True)[0]
+    assert np.isfinite(expected).tolist() == [[True, False]]
+    np.testing.assert_array_equal(ops.weldon_pool(x, k, k, 0.75), expected)
+
+
 def test_a_long_sum_does_not_drift() -> None:
     x = np.full((1, 1, 1000, 1000), 0.1, np.float32)
     pooled = ops.weldon_pool(x, 1_000_000, 0)
