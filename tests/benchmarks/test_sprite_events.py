@@ -75,3 +75,23 @@ def test_one_that_is_late_and_says_too_much(clips: list[SpriteClip]) -> None:
     assert overall["precision"] == pytest.approx((number - 1) / number)
     assert overall["recall"] == pytest.approx((number - 1) / number)
     assert overall["false_per_minute"] == pytest.approx(5)
+
+
+def test_a_bowl_for_a_hat_counts_as_found_only_where_they_are_one_class() -> None:
+    clips = [make_clip(seed, kinds=["wears", "holds"]) for seed in range(3, 8)]
+
+    def find(clip: SpriteClip) -> Sequence[Event]:
+        def other(one: Participant) -> Participant:
+            swapped = {"hat": "bowl", "bowl": "hat"}.get(one.label, one.label)
+            return dataclasses.replace(one, label=swapped)
+
+        return [
+            dataclasses.replace(e, subject=other(e.subject), object=other(e.object))
+            for e in true_events(clip)
+        ]
+
+    result = measured(find, clips)
+    assert result["by_predicate"]["wears"]["f1"] == 0
+    assert "wears" not in result["told apart"]["by_predicate"]
+    assert result["told apart"]["overall"]["f1"] == 1.0
+    assert 0 < result["told apart"]["overall"]["truths"] < result["overall"]["truths"]
