@@ -1,49 +1,63 @@
 """The factored relation graph against the straight one and other libraries, by number of objects.
 
-    python -m benchmarks.relations [--trunk resnet18] [--objects 2 5 10 20 40] [--threads 2]
+    python -m benchmarks.relations [--trunks resnet18 efficientnet_lite0 slim]
+        [--objects 2 5 10 20 40] [--compiled 2 5 10 20 40] [--threads 2]
         [--output benchmarks/results/relations.json]
 
-One picture of 480x853 with all ordered pairs of its objects, untrained weights: the numbers do not
-matter to the time. Everybody's logits are compared first, then all take turns. "straight" is the
-network as PyTorch exports it, in ONNX Runtime without vinfer's library: every pair computes its own
-three RoIs and its own convolution.
+One picture with all ordered pairs of its objects, untrained weights: the numbers do not matter to
+the time. Everybody's logits are compared first, then all take turns. "vinfer" is backend `auto`,
+measured anew for each case. "straight" is the network as PyTorch exports it, in ONNX Runtime
+without vinfer's library: every pair computes its own three RoIs and its own convolution.
+`torch.compile` takes a minute or two for each number of objects in --compiled. Last, the trunks
+against each other, taking turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import math
-from collections.abc import Callable
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import vinfer
+from benchmarks.graph_in_torch import GraphInTorch
 from benchmarks.machine import machine, versions
 from benchmarks.ops import peers
-from benchmarks.ops.contest import Case, Contestant, run_case
+from benchmarks.ops.contest import Absent, Case, Contestant, run_case
+from vinfer.backends import Backend, Session, SessionOptions, load
 from vinfer.export import export_relation_network, factor_relations
 from vinfer.training.relation_network import NetworkConfig, RelationNetwork
 
-HEIGHT, WIDTH = 480, 853
 CLASSES, PREDICATES = 80, 9
+# Height and width of the picture, and the network's sizes. The slim trunk is for small pictures.
+PICTURES = {"slim": (128, 128)}
+USUAL_PICTURE = (480, 853)
+SIZES: dict[str, dict[str, int]] = {"slim": {"filters": 32, "features": 32, "embedding_size": 8}}
 TOLERANCE = 1e-4
 CASE_SECONDS = 20.0
 # Above this the straight graph takes minutes and gigabytes; its time is linear in the pairs.
 MOST_STRAIGHT = 10
+TRUNK_ROUNDS = 9
 
 
-def feed(objects: int) -> dict[str, Any]:
+def feed(objects: int, picture: tuple[int, int] = USUAL_PICTURE) -> dict[str, Any]:
+    height, width = picture
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 0.7, (objects, 2))
-    boxes = np.hstack([low, low + rng.uniform(0.05, 0.3, (objects, 2))]) * ([WIDTH, HEIGHT] * 2)
+    boxes = np.hstack([low, low + rng.uniform(0.05, 0.3, (objects, 2))]) * ([width, height] * 2)
     pairs = [(i, j) for i in range(objects) for j in range(objects) if i != j]
     return {
-        "images": rng.standard_normal((1, 3, HEIGHT, WIDTH), np.float32),
+        "images": rng.standard_normal((1, 3, height, width), np.float32),
         "boxes": boxes.astype(np.float32),
         "box_images": np.zeros(objects, np.int64),
         "labels": rng.integers(0, CLASSES, objects),
@@ -51,33 +65,72 @@ def feed(objects: int) -> dict[str, Any]:
     }
 
 
-def in_onnxruntime(
-    model: Any, inputs: dict[str, Any], threads: int, library: bool
-) -> Callable[[], Any]:
+def in_plain_onnxruntime(model: Any, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
+    """Without vinfer's library: its nodes run as the standard operators of their bodies."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    if library:
-        options.register_custom_ops_library(str(vinfer.ort_library_path()))
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return lambda: session.run(None, inputs)[0]
 
 
-def in_openvino(model: Any, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
-    from vinfer.backends import SessionOptions, load
+def in_backend(
+    model: Any, inputs: dict[str, Any], threads: int, backend: Backend, notes: list[str]
+) -> Callable[[], Any]:
+    options = SessionOptions(provider="cpu", threads=threads, backend=backend)
+    with _new_cache():
+        session = load(model.SerializeToString(), options, sample=inputs)
+    notes += session.describe().notes
+    return lambda: session.run(inputs)["logits"]
 
-    session = load(model.SerializeToString(), SessionOptions(threads=threads, backend="openvino"))
-    return lambda: next(iter(session.run(inputs).values()))
+
+@contextlib.contextmanager
+def _new_cache() -> Iterator[None]:
+    """A folder of its own for what backend ``auto`` keeps: it measures, and leaves nothing."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["XDG_CACHE_HOME"]
+            else:
+                os.environ["XDG_CACHE_HOME"] = before
+
+
+def in_compiled_torch(model: Any, tensors: list[torch.Tensor]) -> Callable[[], Any]:
+    import torch._inductor.config
+
+    torch._dynamo.reset()
+    network = GraphInTorch(model).eval().compiled()
+
+    def call() -> Any:
+        with torch.no_grad():
+            return network(*tensors).numpy()
+
+    # Weights become constants, laid out as the convolutions like them; faster than without.
+    with torch._inductor.config.patch(freezing=True):
+        call()
+    return call
 
 
 def make_case(
-    network: RelationNetwork, straight: Any, factored: Any, objects: int, threads: int
-) -> Case:
-    inputs = feed(objects)
+    name: str,
+    network: RelationNetwork,
+    graphs: dict[str, Any],
+    inputs: dict[str, Any],
+    threads: int,
+    is_compiled: bool,
+) -> tuple[Case, list[str]]:
+    """The case, and what backend `auto` says of its choice once it is set up."""
+    objects = len(inputs["boxes"])
+    straight, factored = graphs["straight"], graphs["factored"]
     tensors = [torch.from_numpy(array) for array in inputs.values()]
+    notes: list[str] = []
 
     def contestant(make: Callable[[], Callable[[], Any]], note: str = "") -> Any:
         return lambda: Contestant({"run": make()}, TOLERANCE, note)
@@ -89,53 +142,117 @@ def make_case(
 
         return call
 
+    def compiled() -> Callable[[], Any]:
+        if not is_compiled:
+            raise Absent("not asked for (--compiled)")
+        return in_compiled_torch(factored, tensors)
+
     make = {
-        "vinfer": contestant(lambda: in_onnxruntime(factored, inputs, threads, True)),
-        "factored, bodies": contestant(lambda: in_onnxruntime(factored, inputs, threads, False)),
-        "factored, openvino": contestant(lambda: in_openvino(factored, inputs, threads)),
+        "vinfer": contestant(lambda: in_backend(factored, inputs, threads, "auto", notes)),
+        "factored, onnxruntime": contestant(
+            lambda: in_backend(factored, inputs, threads, "onnxruntime", []),
+            "with vinfer's kernels",
+        ),
+        "factored, bodies": contestant(lambda: in_plain_onnxruntime(factored, inputs, threads)),
+        "factored, openvino": contestant(
+            lambda: in_backend(factored, inputs, threads, "openvino", [])
+        ),
+        "factored, torch.compile": contestant(
+            compiled, "inductor with freezing, shapes fixed, RoiAlign by vinfer's kernel"
+        ),
         "torch, shared RoIs": contestant(eager, "eager; convolution a pair, RoIs shared"),
     }
     if objects <= MOST_STRAIGHT:
-        make["straight"] = contestant(lambda: in_onnxruntime(straight, inputs, threads, False))
-    return Case("relations", f"{objects} objects", {"objects": objects}, 0, 0, make)
+        make["straight"] = contestant(lambda: in_plain_onnxruntime(straight, inputs, threads))
+    case = Case("relations", f"{name}, {objects} objects", {"objects": objects}, 0, 0, make)
+    return case, notes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--trunk", default="resnet18")
-    parser.add_argument("--objects", nargs="+", type=int, default=[2, 5, 10, 20, 40])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path)
-    args = parser.parse_args()
-    peers.set_threads(args.threads)
+def make_network(trunk: str) -> tuple[RelationNetwork, dict[str, Any]]:
+    """Untrained, with its two graphs."""
     torch.manual_seed(0)
-    network = RelationNetwork(NetworkConfig(CLASSES, PREDICATES, trunk=args.trunk)).eval()
+    config = NetworkConfig(CLASSES, PREDICATES, trunk=trunk, **SIZES.get(trunk, {}))  # type: ignore[arg-type]
+    network = RelationNetwork(config).eval()
     straight = export_relation_network(
         network,
         classes=[f"class {k}" for k in range(CLASSES)],
         predicates=[f"predicate {k}" for k in range(PREDICATES)],
     )
-    factored = factor_relations(straight)
+    return network, {"straight": straight, "factored": factor_relations(straight)}
+
+
+def run_trunk(
+    trunk: str, network: RelationNetwork, graphs: dict[str, Any], args: argparse.Namespace
+) -> list[dict[str, Any]]:
     lines = []
     for objects in args.objects:
-        line = run_case(make_case(network, straight, factored, objects, args.threads), CASE_SECONDS)
+        inputs = feed(objects, PICTURES.get(trunk, USUAL_PICTURE))
+        is_compiled = objects in args.compiled
+        case, notes = make_case(trunk, network, graphs, inputs, args.threads, is_compiled)
+        line = run_case(case, CASE_SECONDS)
+        line["auto"] = notes
         times = {name: taken["median"] for name, taken in line["times_ms"].items()}
         line["times_of_vinfer"] = {name: t / times["vinfer"] for name, t in times.items()}
         worst = max(line["difference"].values())
-        shown = "  ".join(f"{name} {t:.0f} ms" for name, t in times.items())
+        shown = "  ".join(f"{name} {t:.1f} ms" for name, t in times.items())
         print(f"{line['case']}: {shown}; largest difference {worst:.1e}", flush=True)
-        for name, why in line["absent"].items():
-            print(f"    {name}: {why}")
+        for text in [*notes, *(f"{name}: {why}" for name, why in line["absent"].items())]:
+            print(f"    {text}")
         lines.append(line)
+    return lines
+
+
+def side_by_side(graphs: dict[str, Any], objects: int, threads: int) -> dict[str, float]:
+    """Milliseconds of each trunk's factored graph, in backend `auto`, taking turns."""
+    options = SessionOptions(provider="cpu", threads=threads, backend="auto")
+    runs: dict[str, tuple[Session, dict[str, Any]]] = {}
+    for trunk, factored in graphs.items():
+        inputs = feed(objects, PICTURES.get(trunk, USUAL_PICTURE))
+        with _new_cache():
+            runs[trunk] = load(factored.SerializeToString(), options, sample=inputs), inputs
+    taken: dict[str, list[float]] = {trunk: [] for trunk in runs}
+    for number in range(TRUNK_ROUNDS + 1):
+        for trunk in list(runs)[:: -1 if number % 2 else 1]:
+            session, inputs = runs[trunk]
+            began = time.perf_counter()
+            session.run(inputs)
+            if number:  # the first one makes threads and memory
+                taken[trunk].append(1e3 * (time.perf_counter() - began))
+    return {trunk: statistics.median(times) for trunk, times in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--trunks", nargs="+", default=["resnet18", "efficientnet_lite0", "slim"])
+    parser.add_argument("--objects", nargs="+", type=int, default=[2, 5, 10, 20, 40])
+    parser.add_argument("--compiled", nargs="*", type=int, default=[2, 5, 10, 20, 40])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    peers.set_threads(args.threads)
+    factored, results = {}, {}
+    for trunk in args.trunks:
+        network, graphs = make_network(trunk)
+        factored[trunk] = graphs["factored"]
+        lines = run_trunk(trunk, network, graphs, args)
+        results[trunk] = {"picture": PICTURES.get(trunk, USUAL_PICTURE), "cases": lines}
+        for line in lines:
+            if line["case"].endswith(" 10 objects") and "straight" in line["times_of_vinfer"]:
+                ratio = line["times_of_vinfer"]["straight"]
+                results[trunk]["straight_of_vinfer_at_10_objects"] = ratio
+                print(f"{trunk}, 10 objects: straight takes {ratio:.2f} times as long as vinfer")
+    objects = 10 if 10 in args.objects else args.objects[-1]
+    trunks = side_by_side(factored, objects, args.threads)
+    shown = "  ".join(f"{trunk} {ms:.1f} ms" for trunk, ms in trunks.items())
+    print(f"{objects} objects, factored, trunks taking turns: {shown}")
     if args.output:
         report = {
             "machine": machine(),
-            "versions": versions("vinfer", "torch", "onnxruntime", "openvino"),
+            "versions": versions("torch", "onnxruntime", "openvino"),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "trunk": args.trunk,
             "threads": args.threads,
-            "picture": [HEIGHT, WIDTH],
-            "cases": lines,
+            "trunks": results,
+            "trunks_taking_turns_ms": {"objects": objects, **trunks},
         }
         args.output.write_text(json.dumps(report, indent=1, default=_json) + "\n")
 
