@@ -293,6 +293,28 @@ def test_what_fails_or_gives_no_numbers_is_refused_and_says_so(factored: Any) ->
     )
 
 
+def test_a_graph_that_openvino_can_not_run_is_judged_in_onnxruntime(factored: Any) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (extra `openvino`)")
+    unread = type(factored)()
+    unread.CopyFrom(factored)
+    unread.graph.input.add().CopyFrom(
+        helper.make_tensor_value_info("unread", TensorProto.FLOAT, ["n", 4])
+    )
+    graph = unread.SerializeToString()
+    EXPECTED.clear()
+
+    def measured(session: Session) -> Measurement:
+        found = session.run({**SAMPLES[0], "unread": SAMPLES[0]["boxes"]})["logits"]
+        return Measurement({"agreement": agreement(found)}, found)
+
+    variants = [Variant("int8", GRAPH, graph), Variant("int8", GRAPH, graph, "openvino")]
+    sample = {**SAMPLES[0], "unread": SAMPLES[0]["boxes"]}
+    report = gate(graph, variants, measured, sample=sample, threads=1, rounds=1)
+    assert list(report["float32"]["ms"]) == ["onnxruntime"]
+    assert [each["accepted"] for each in report["variants"]] == [True, False]
+    assert "it lost 'unread'" in report["variants"][1]["reason"]
+
+
 def test_bfloat16_is_allowed_only_where_it_was_run(factored: Any) -> None:
     graph = factored.SerializeToString()
     emulated = Variant("bfloat16", EMULATED, graph)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vinfer.cli.console import JsonOption, counted, print_json, print_line, print_table
+from vinfer.cli.evaluate_precision import EXAMPLE as PRECISION_EXAMPLE
+from vinfer.cli.evaluate_precision import precision
 from vinfer.cli.evaluate_relations import RELATIONS_EXAMPLE, VIDVRD_EXAMPLE, relations, vidvrd
 from vinfer.cli.progress import counting
 
@@ -25,6 +27,7 @@ EVENTS_EXAMPLE = "Example: vinfer eval events truth.json out/events.jsonl"
 app = typer.Typer(help="Measure quality against labels.", no_args_is_help=True)
 app.command("relations", epilog=RELATIONS_EXAMPLE)(relations)
 app.command("vidvrd", epilog=VIDVRD_EXAMPLE)(vidvrd)
+app.command("precision", epilog=PRECISION_EXAMPLE)(precision)
 
 
 class Certainty(enum.StrEnum):
