@@ -28,6 +28,8 @@ EXAMPLES = {
     "eval detection": "vinfer eval detection ssd-mobilenet-v2-coco --annotations "
     "annotations.json --images images/",
     "eval events": "vinfer eval events truth.json out/events.jsonl",
+    "eval precision": "vinfer eval precision relations.vinfer --config relations.yaml "
+    "-o measured.vinfer",
     "eval relations": "vinfer eval relations truth.json predictions.json",
     "eval vidvrd": "vinfer eval vidvrd truth.json out/events.vidvrd.json",
     "doctor": "vinfer doctor",

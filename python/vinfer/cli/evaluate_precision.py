@@ -12,8 +12,7 @@ from vinfer.cli.console import JsonOption, note, print_json, print_line, print_t
 from vinfer.errors import ConfigError
 
 EXAMPLE = (
-    "Example: vinfer eval precision relations.vinfer --config relations.yaml "
-    "--output relations-int8.vinfer --use int8"
+    "Example: vinfer eval precision relations.vinfer --config relations.yaml -o measured.vinfer"
 )
 
 
