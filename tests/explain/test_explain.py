@@ -24,7 +24,9 @@ from vinfer.config import load_config
 from vinfer.engine import Engine
 from vinfer.errors import ConfigError, SourceError, UnsupportedSourceError
 from vinfer.explain import (
+    Explanation,
     OcclusionSettings,
+    choose_event,
     explain_event,
     explain_events,
     score_history,
@@ -73,11 +75,17 @@ def prior(folder: Path) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="module")
+def explained(looking: Engine, folder: Path) -> Explanation:
+    """The first event of the clip, the better one of two."""
+    return explain_event(looking, folder / "lit.mkv", settings=OcclusionSettings(patches=10))
+
+
 class TestHeatMap:
     def test_it_lights_up_at_the_place_that_is_looked_at_and_nowhere_else(
-        self, looking: Engine, lit_clip: Path
+        self, explained: Explanation
     ) -> None:
-        found = explain_event(looking, lit_clip, settings=OcclusionSettings(patches=10))
+        found = explained
         assert (found.event.predicate, found.event.peak_frame) == ("ride", 14)
         heat = found.heat_map
         assert heat is not None
@@ -97,8 +105,9 @@ class TestHeatMap:
         lost = share * (found.image[SPOT[1], SPOT[0], 1] - heat.fill.color[1]) / 255
         assert heat.drops.max() <= lost + 1e-6
 
-    def test_what_is_hidden_counts_exactly(self, looking: Engine, lit_clip: Path) -> None:
-        found = explain_event(looking, lit_clip)
+    def test_what_is_hidden_counts_exactly(self, explained: Explanation) -> None:
+        found = explained
+        assert found.heat_map is not None
         scores = {row.change: row.score for row in found.what_if}
         fill = found.heat_map.fill.color[1] / 255
         assert scores["person covered"] == pytest.approx(fill, abs=1e-6)
@@ -107,23 +116,22 @@ class TestHeatMap:
         assert scores["other direction: bicycle ride person"] == 0
 
     def test_the_map_does_not_depend_on_threads(
-        self, looking: Engine, lit_clip: Path, folder: Path
+        self, explained: Explanation, lit_clip: Path, folder: Path
     ) -> None:
         config = load_config(None, {"threads": 1})
         with Engine(
             folder / f"{NAME}.vinfer", detector=folder / "tiny-detector.vinfer", config=config
         ) as single:
-            alone = explain_event(single, lit_clip)
-        np.testing.assert_array_equal(
-            alone.heat_map.values, explain_event(looking, lit_clip).heat_map.values
-        )
+            alone = explain_event(single, lit_clip, settings=OcclusionSettings(patches=10))
+        assert alone.heat_map is not None
+        assert explained.heat_map is not None
+        np.testing.assert_array_equal(alone.heat_map.values, explained.heat_map.values)
 
     def test_scores_below_the_least_score_are_exact(
-        self, looking: Engine, folder: Path, lit_clip: Path
+        self, looking: Engine, explained: Explanation
     ) -> None:
         """Covered, the score is below relations.min_score and yet not 0."""
-        found = explain_event(looking, lit_clip)
-        covered = next(row.score for row in found.what_if if row.change == "person covered")
+        covered = next(row.score for row in explained.what_if if row.change == "person covered")
         assert 0 < covered < looking.config.relations.min_score
 
     def test_the_network_s_mean_is_the_fill(self, folder: Path, lit_clip: Path) -> None:
@@ -136,11 +144,8 @@ class TestHeatMap:
 
 
 class TestTrace:
-    def test_scores_over_the_event_and_a_second_around_it(
-        self, looking: Engine, lit_clip: Path
-    ) -> None:
-        found = explain_event(looking, lit_clip, 1)
-        event = found.event
+    def test_scores_over_the_event_and_a_second_around_it(self, explained: Explanation) -> None:
+        found, event = explained, explained.event
         times = [Fraction(k, RATE) for k in range(len(GREENS))]
         kept = [k for k, t in enumerate(times) if event.start - 1 <= t <= event.end + 1]
         assert list(found.trace.times) == [times[k] for k in kept]
@@ -201,19 +206,18 @@ class TestChoice:
     def test_by_number_id_and_event(self, looking: Engine, lit_clip: Path) -> None:
         traced = trace_events(looking, lit_clip)
         first, second = traced.summary.events
-        coarse = OcclusionSettings(patches=1, steps=1)
         for wanted in (2, second.event_id, second):
-            assert explain_event(looking, lit_clip, wanted, settings=coarse).event == second
-        assert explain_event(looking, lit_clip, settings=coarse).event == first
+            assert choose_event(traced, wanted) == second
+        assert choose_event(traced) == first  # the better one
+        coarse = OcclusionSettings(patches=1, steps=1)
+        assert explain_event(looking, lit_clip, 2, settings=coarse).event == second
 
     def test_unknown(self, looking: Engine, lit_clip: Path) -> None:
+        traced = trace_events(looking, lit_clip)
         for wanted in (0, 3, "nope", "0123456789abcdef"):
             with pytest.raises(ConfigError, match=rf"no event {wanted}, expected .* 1 to 2") as got:
-                explain_event(looking, lit_clip, wanted)
-            assert all(
-                event.event_id in str(got.value)
-                for event in trace_events(looking, lit_clip).summary.events
-            )
+                choose_event(traced, wanted)
+            assert all(event.event_id in str(got.value) for event in traced.summary.events)
 
     def test_no_events(self, looking: Engine, tmp_path: Path) -> None:
         clip = write(tmp_path / "dark.mkv", [lit(10)] * 5)

@@ -156,12 +156,10 @@ def check_readable_twice(source: str | Path) -> None:
     """
     if not isinstance(source, str):
         return
-    live = camera_device(source) is not None or url_scheme(source) in {"rtsp", "rtsps"}
-    if live:
-        shown = shown_url(source) if url_scheme(source) else source
+    if camera_device(source) is not None or url_scheme(source) in {"rtsp", "rtsps"}:
         raise UnsupportedSourceError(
-            f"{shown}: a camera or live stream can't be read a second time, which explaining an "
-            "event needs; record it to a file and give that"
+            f"{_shown(source)}: a camera or live stream can't be read a second time, which "
+            "explaining an event needs; record it to a file and give that"
         )
 
 
@@ -288,6 +286,12 @@ def _fill(relator: Relator, image: UInt8Array) -> Fill:
 
 def _changed(source: str | Path, event: Event) -> SourceError:
     return SourceError(
-        f"{source}: the frame at {float(event.peak_time):.2f} s is not what it was when {event} "
-        "was found; explain it from the file that was run, with the same settings"
+        f"{_shown(source)}: the frame at {float(event.peak_time):.2f} s is not what it was "
+        f"when {event} was found; explain it from the file that was run, with the same settings"
     )
+
+
+def _shown(source: str | Path) -> str:
+    """The source without what may be secret in it."""
+    text = str(source)
+    return shown_url(text) if url_scheme(text) else text

@@ -21,6 +21,7 @@ _PLOT = (930, 330)
 _SOFT: Color = (88, 98, 115)
 _FAINT: Color = (224, 228, 233)
 _OPACITY = 0.62  # of the heat map over the picture
+_PIXELS_SHOW = 3  # times enlarged
 _NOTE_LINES, _NOTE_ROOM = 3, 120  # below the heat map
 _LEAST_RISE = 0.02  # that is worth a word
 _LEAST_SCALE = 0.1  # of the colours: differences that mean nothing must not glow
@@ -65,15 +66,17 @@ def explanation_picture(explanation: Explanation) -> UInt8Array:
     return canvas
 
 
-def write_explanation(path: Path, explanation: Explanation) -> None:
-    """Write the picture as PNG.
+def write_explanation(path: Path | str, explanation: Explanation) -> None:
+    """Write the picture as PNG, and its folder where there is none.
 
     Raises:
         OutputError: it can't be written.
         MissingDependencyError: OpenCV is not installed.
     """
     cv2 = opencv()
-    _, encoded = cv2.imencode(".png", explanation_picture(explanation)[..., ::-1])
+    path = Path(path)
+    strongest = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    _, encoded = cv2.imencode(".png", explanation_picture(explanation)[..., ::-1], strongest)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())
@@ -132,7 +135,9 @@ def _name(who: Participant) -> str:
 def _scaled(image: UInt8Array, scale: float) -> UInt8Array:
     cv2 = opencv()
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    # Much enlarged, a pixel is shown as what it is: a square, and in no need of many bytes.
+    enlarged = cv2.INTER_NEAREST if scale >= _PIXELS_SHOW else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if scale < 1 else enlarged
     resized: UInt8Array = cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
     return resized
 
