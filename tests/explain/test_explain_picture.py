@@ -104,6 +104,12 @@ def test_without_a_map_nothing_glows_and_the_reason_is_there() -> None:
     assert without.to_dict()["no_heat_map"] == "it is blind"
 
 
+def test_a_map_of_nothing_says_so() -> None:
+    nothing = explanation(heat_map=heat(cells=np.full((9, 8), 0.01, np.float32)))
+    assert "No place of 20 pixels alone matters" in nothing.to_text()
+    assert "(35, 55): by 0.60" in explanation().to_text()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

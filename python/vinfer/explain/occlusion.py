@@ -15,6 +15,9 @@ from vinfer.scheduler import OrderedMap
 from vinfer.types import Float32Array, UInt8Array
 
 Box = tuple[float, float, float, float]
+LEAST_DROP = 0.05
+"""Score drops below it are not worth a word."""
+
 PixelBox = tuple[int, int, int, int]
 Score = Callable[[UInt8Array], float]
 
@@ -91,7 +94,11 @@ class HeatMap:
         }
 
     def to_text(self) -> str:
-        """Where it is highest, in words."""
+        """Where it is highest, in words; or that no place alone matters."""
+        if float(self.cells.max()) < LEAST_DROP:
+            return (
+                f"No place of {self.patch} pixels alone matters: covered, none costs {LEAST_DROP}."
+            )
         row, column = np.unravel_index(int(np.argmax(self.cells)), self.cells.shape)
         x = self.region[0] + (int(column) + 0.5) * self.stride
         y = self.region[1] + (int(row) + 0.5) * self.stride

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vinfer.explain.explanation import Explanation
-from vinfer.explain.occlusion import HeatMap
+from vinfer.explain.occlusion import LEAST_DROP, HeatMap
 from vinfer.explain.score_plot import draw_scores
 from vinfer.report.drawing import INK, Color, Pen, opencv, shifted, track_color
 from vinfer.stores.files import output_error
@@ -185,8 +185,8 @@ def _heat_panel(explanation: Explanation, pen: Pen) -> UInt8Array:
     _color_bar(panel, width + 24, max(height, 200), top_value, pen)
     notes = [f"The patch has {heat.fill.name} and moves by {heat.stride} pixels."]
     rise = -float(heat.cells.min())
-    if float(heat.cells.max()) < _LEAST_SCALE / 2:
-        notes.append("No part matters much.")
+    if float(heat.cells.max()) < LEAST_DROP:
+        notes.append("No such place alone matters: see the table.")
     elif rise >= _LEAST_RISE:
         notes.append(f"The darkest parts raise the score when covered, by up to {rise:.2f}.")
     for k, line in enumerate(_wrapped(pen, " ".join(notes), _PANEL[0])[:_NOTE_LINES]):
