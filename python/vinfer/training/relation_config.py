@@ -13,7 +13,7 @@ from vinfer.errors import ConfigError
 from vinfer.training.batch_plan import BatchSettings, Sampling
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_network import Embedding, Head, NetworkConfig
-from vinfer.training.sprites import make_sprite_data
+from vinfer.training.sprites import make_clip_frames, make_sprite_data
 
 _Count = Annotated[int, pydantic.Field(ge=1)]
 _Seed = Annotated[int, pydantic.Field(ge=0)]
@@ -39,6 +39,29 @@ class SpritesSource(_Section):
             make_sprite_data(self.train_pictures, self.train_seed, keep=True),
             make_sprite_data(self.validation_pictures, self.validation_seed, keep=True),
         )
+
+
+class SpriteClipsSource(_Section):
+    """Frames of synthetic clips, boxes as a detector's; clip k of a split has its seed + k."""
+
+    kind: Literal["sprite_clips"] = "sprite_clips"
+    train_clips: _Count = 1000
+    validation_clips: _Count = 100
+    train_seed: _Seed = 100_001
+    validation_seed: _Seed = 9001
+    frames_per_clip: Annotated[int, pydantic.Field(ge=1, le=20)] = 4
+    jitter: Annotated[int, pydantic.Field(ge=0, le=8)] = 1
+
+    def load(self) -> tuple[RelationData, RelationData]:
+        """Training and validation."""
+        training, validation = (
+            make_clip_frames(clips, seed, frames_per_clip=self.frames_per_clip, jitter=self.jitter)
+            for clips, seed in (
+                (self.train_clips, self.train_seed),
+                (self.validation_clips, self.validation_seed),
+            )
+        )
+        return training, validation
 
 
 class CocoSource(_Section):
@@ -120,7 +143,9 @@ class RelationTrainingConfig(_Section):
         checkpoint_minutes: between checkpoints within an epoch.
     """
 
-    data: Annotated[SpritesSource | CocoSource, pydantic.Field(discriminator="kind")]
+    data: Annotated[
+        SpritesSource | SpriteClipsSource | CocoSource, pydantic.Field(discriminator="kind")
+    ]
     network: NetworkSection = NetworkSection()
     batches: BatchSection = BatchSection()
     epochs: _Count = 14

@@ -1,6 +1,7 @@
 """RelSprites: synthetic pictures and clips whose relations are known exactly."""
 
 from vinfer.training.sprites.clip_files import clip_truth, write_clip
+from vinfer.training.sprites.clip_frames import make_clip_frames
 from vinfer.training.sprites.clips import CLIP_SIZE, ClipEvent, ClipFrame, SpriteClip, make_clip
 from vinfer.training.sprites.detector_noise import noisy_detections
 from vinfer.training.sprites.scene import CLASSES, PREDICATES, SYMMETRIC
@@ -25,6 +26,7 @@ __all__ = [
     "clip_truth",
     "example_scene",
     "make_clip",
+    "make_clip_frames",
     "make_sprite_data",
     "noisy_detections",
     "render",

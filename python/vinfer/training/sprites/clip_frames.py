@@ -1,0 +1,104 @@
+"""Frames of clips as training pictures, with boxes as a detector would give them."""
+
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+
+from vinfer.errors import ConfigError, TrainingError
+from vinfer.training.relation_data import RelationData, RelationPicture
+from vinfer.training.sprites.backgrounds import Canvas
+from vinfer.training.sprites.clips import ClipFrame, SpriteClip, make_clip
+from vinfer.training.sprites.detector_noise import noisy_detections
+from vinfer.training.sprites.keyed_random import KeyedRandom
+from vinfer.training.sprites.scene import CLASSES, PREDICATES
+from vinfer.types import Detections
+
+CLIP_FRAME = 7
+"""What the choice of frames is for, as part of its key."""
+
+
+def make_clip_frames(
+    num_clips: int,
+    seed: int,
+    *,
+    frames_per_clip: int = 4,
+    jitter: int = 1,
+    drop_percent: int = 5,
+) -> RelationData:
+    """Frames of clips, each of another scene.
+
+    Args:
+        num_clips: 1 or more; clip k has the seed ``seed + k``.
+        seed: 0 or more; the seeds of training and test must not meet.
+        frames_per_clip: 1 to 20, each drawn from a stretch of its own.
+        jitter, drop_percent: as for `noisy_detections`; an object that is missed takes part in no
+            relation of the picture.
+
+    Returns:
+        The data; what was drawn is kept, 81 KiB a picture.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+    if num_clips < 1:
+        raise ConfigError(f"num_clips: found {num_clips}, expected 1 or more")
+    if not 1 <= frames_per_clip <= 20:
+        raise ConfigError(f"frames_per_clip: found {frames_per_clip}, expected 1 to 20")
+    pictures = []
+    drawn: dict[str, Canvas] = {}
+    for clip_seed in range(seed, seed + num_clips):
+        clip = make_clip(clip_seed)
+        found = noisy_detections(
+            clip, clip_seed, jitter=jitter, drop_percent=drop_percent, switch_percent=0
+        )
+        for number in _chosen(clip, frames_per_clip):
+            if not len(found[number]):
+                continue
+            name = f"clip-{clip_seed}-{number}"
+            pictures.append(_picture(name, clip.size, clip.frames[number], found[number]))
+            drawn[name] = clip.image(number)
+
+    def read(picture: RelationPicture) -> Canvas:
+        if picture.name not in drawn:
+            raise TrainingError(
+                f"found no picture {picture.name!r} among the {len(drawn)} of seed {seed}; read "
+                "pictures of this data set only"
+            )
+        return drawn[picture.name].copy()
+
+    return RelationData(
+        classes=CLASSES,
+        predicates=PREDICATES,
+        pictures=tuple(pictures),
+        exhaustive=True,
+        skipped=collections.Counter(),
+        read=read,
+    )
+
+
+def _chosen(clip: SpriteClip, count: int) -> list[int]:
+    random = KeyedRandom(CLIP_FRAME, clip.seed)
+    ends = [len(clip) * k // count for k in range(count + 1)]
+    return [random.between(ends[k], ends[k + 1] - 1) for k in range(count)]
+
+
+def _picture(
+    name: str, size: tuple[int, int], frame: ClipFrame, found: Detections
+) -> RelationPicture:
+    assert found.track_ids is not None
+    place = {track: k for k, track in enumerate(found.track_ids.tolist())}
+    tracks = frame.track_ids.tolist()
+    triplets = [
+        (place[tracks[s]], p, place[tracks[o]])
+        for s, p, o in frame.triplets.tolist()
+        if tracks[s] in place and tracks[o] in place
+    ]
+    return RelationPicture(
+        name=name,
+        size=size,
+        labels=found.labels.astype(np.int64),
+        boxes=found.boxes,
+        triplets=np.array(triplets, np.int64).reshape(-1, 3),
+    )
