@@ -6,7 +6,7 @@ QUIETLY := $(BIN)/python tools/quietly.py
 # Files are shared out among as many processes as there are cores.
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile
 
-.PHONY: demo test test-all test-aarch64 lint sanitize bench schemas clean help
+.PHONY: demo test test-all test-aarch64 lint sanitize bench models schemas clean help
 
 demo: ## events, timeline page and annotated video from a real clip, in out/demo
 	@$(PYTHON) tools/setup.py demo
@@ -46,6 +46,12 @@ bench: ## measure this machine; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.ops --output benchmarks/results/ops.json
 	@$(BIN)/python -m benchmarks.pipeline models/bikes.mp4 --output benchmarks/results/pipeline.json
 	@$(BIN)/python -m benchmarks.installed_size --output benchmarks/results/installed_size.json
+
+models: ## train the shipped synthetic bundles again, about half an hour
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/vinfer train sprites-detector --output python/vinfer/bundles/shipped/sprites-detector.vinfer
+	@$(BIN)/vinfer train relations --config python/vinfer/training/recipes/relations-synthetic.yaml --output build/relations-synthetic
+	@$(BIN)/vinfer export relations-synthetic --model relations --source build/relations-synthetic --detector sprites-detector --output python/vinfer/bundles/shipped/relations-synthetic.vinfer
 
 clean: ## remove everything that the other targets made in this folder
 	rm -rf .venv build dist out models

@@ -73,9 +73,10 @@ def export_trained_relations(
     report = progress or (lambda _: None)
     report(f"reading {folder}")
     trained = load_trained(folder)
-    is_sprites = trained.config.data.kind == "sprites"
+    kind = trained.config.data.kind
+    is_sprites = kind in ("sprites", "sprite_clips")
     symmetric = _symmetric(trained) if is_sprites else ()
-    picture = _clip_sized(trained) if is_sprites else _as_trained(trained)
+    picture = _clip_sized(trained) if kind == "sprites" else _as_trained(trained)
     report("exporting the graph and comparing it with PyTorch")
     graph = checked_graph(
         trained.network, classes=trained.classes, predicates=trained.predicates, picture=picture
@@ -201,4 +202,9 @@ def _trained_on(trained: TrainedRelations) -> str:
     data = trained.config.data
     if data.kind == "sprites":
         return f"{data.train_pictures} synthetic pictures (docs/sprites.md), seed {data.train_seed}"
+    if data.kind == "sprite_clips":
+        return (
+            f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips "
+            f"(docs/sprites.md), seeds from {data.train_seed}"
+        )
     return f"pictures of {data.train_annotations.name}, relations of {data.train_relations.name}"

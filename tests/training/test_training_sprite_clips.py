@@ -17,6 +17,7 @@ from vinfer.training.sprites import (
     PREDICATES,
     SpriteClip,
     make_clip,
+    make_clip_frames,
     noisy_detections,
     write_clip,
 )
@@ -261,3 +262,45 @@ def test_the_example_of_the_documentation(
     assert names["image"].shape == (128, 128, 3)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.json", "clip.mp4"]
     assert capsys.readouterr().out.split()[0] in PREDICATES
+
+
+def test_frames_of_clips_as_training_pictures() -> None:
+    data = make_clip_frames(3, 70, frames_per_clip=2, jitter=0, drop_percent=0)
+    assert [picture.name.rsplit("-", 1)[0] for picture in data.pictures] == [
+        f"clip-{seed}" for seed in (70, 70, 71, 71, 72, 72)
+    ]
+    for picture in data.pictures:
+        _, seed, number = picture.name.split("-")
+        clip = make_clip(int(seed))
+        frame = clip.frames[int(number)]
+        np.testing.assert_array_equal(picture.boxes, frame.boxes)
+        np.testing.assert_array_equal(picture.labels, frame.labels)
+        assert picture.triplets.tolist() == frame.triplets.tolist()
+        assert data.read is not None
+        np.testing.assert_array_equal(data.read(picture), clip.image(int(number)))
+
+
+def test_what_a_detector_misses_takes_part_in_no_relation() -> None:
+    whole = make_clip_frames(10, 80, jitter=0, drop_percent=0)
+    data = make_clip_frames(10, 80, jitter=2, drop_percent=30)
+    assert sum(len(p.labels) for p in data.pictures) < sum(len(p.labels) for p in whole.pictures)
+    complete = {p.name: p for p in whole.pictures}
+    for picture in data.pictures:
+        assert len(picture.triplets) <= len(complete[picture.name].triplets)
+        for subject, predicate, object_ in picture.triplets.tolist():
+            named = (picture.labels[subject], predicate, picture.labels[object_])
+            true = complete[picture.name]
+            assert named in [(true.labels[s], p, true.labels[o]) for s, p, o in true.triplets]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"num_clips": 0}, "num_clips: found 0"),
+        ({"num_clips": 1, "frames_per_clip": 21}, "frames_per_clip: found 21"),
+        ({"num_clips": 1, "jitter": 9}, "jitter: found 9"),
+    ],
+)
+def test_clip_frames_refuse(arguments: dict[str, int], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        make_clip_frames(seed=1, **arguments)
