@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,3 +177,39 @@ def test_other_graphs_are_refused() -> None:
 def test_labels_must_be_those_of_the_network() -> None:
     with pytest.raises(InputError, match="found 2 classes and 2 predicates, expected 3 and 2"):
         export_relation_network(network_of("all"), classes=CLASSES[:2], predicates=PREDICATES)
+
+
+def test_the_same_logits_on_photographs(all_graphs: tuple[Any, Any], shared_data: Path) -> None:
+    from vinfer.training.coco_relations import load_coco_relations
+    from vinfer.training.picture_tensors import (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        normalised,
+        resized_boxes,
+        resized_size,
+    )
+
+    folder = shared_data / "coco_open"
+    data = load_coco_relations(
+        folder / "annotations.json", folder / "relations.json", images=folder / "images"
+    )
+    assert data.read is not None
+    network, (straight, factored) = network_of("all"), all_graphs
+    some = sorted(data.pictures, key=lambda picture: len(picture.labels))[20:50:10]
+    for picture in some:
+        assert picture.size is not None
+        size = resized_size(*picture.size, short_side=160, long_side=320)
+        n = len(picture.labels)
+        inputs = {
+            "images": normalised(data.read(picture), size, IMAGENET_MEAN, IMAGENET_STD)[None],
+            "boxes": resized_boxes(picture.boxes, picture.size, size),
+            "box_images": np.zeros(n, np.int64),
+            "labels": picture.labels % 3,
+            "pairs": np.argwhere(~np.eye(n, dtype=bool)),
+        }
+        with torch.inference_mode():
+            expected = network(*(torch.from_numpy(array) for array in inputs.values())).numpy()
+        for model in (straight, factored):
+            for library in (False, True):
+                logits = run(model, inputs, library=library)
+                np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
