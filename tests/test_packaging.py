@@ -71,6 +71,7 @@ def test_wheel_holds_the_package_and_its_data(dist: Path) -> None:
         "vinfer/_native.pyi",
         "vinfer/export/__init__.py",
         "vinfer/bundles/shipped/relation-prior.vinfer",
+        "vinfer/bundles/shipped/relations-synthetic.vinfer",
         "vinfer/bundles/shipped/sprites-detector.vinfer",
         "vinfer/stores/event.schema.json",
         "vinfer/config/config.schema.json",
