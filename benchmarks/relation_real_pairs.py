@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,16 @@ class Pairs:
         """The pairs at a mask; there is as much to find as before."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return Pairs(**{k: v if k == "truths" else v[kept] for k, v in fields.items()})
+
+    @classmethod
+    def kept(cls, path: Path, make: Callable[[], Pairs]) -> Pairs:
+        """What is in the file; made and put there where it is missing."""
+        if not path.exists():
+            made = make()
+            fields = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+            np.savez_compressed(path, **fields)
+        with np.load(path) as arrays:
+            return cls(**{f.name: arrays[f.name] for f in dataclasses.fields(cls)})
 
 
 def pairs_of(
