@@ -86,7 +86,7 @@ def pairs_of(
         pairs = np.argwhere(~np.eye(n, dtype=bool)).reshape(-1, 2)
         own = np.array([classes[objects.name(k)] for k in range(n)], np.int64)
         i, j = pairs.T
-        values = (
+        values: tuple[np.ndarray, ...] = (
             np.full(len(pairs), number, np.int64),
             own[i],
             own[j],
