@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Shows a command's output only when it fails.
 QUIETLY := $(BIN)/python tools/quietly.py
 # Files are shared out among as many processes as there are cores.
-PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile --durations 20
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile --no-loadscope-reorder --durations 20
 
 .PHONY: demo test test-all test-aarch64 lint sanitize bench models schemas clean help
 

@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 
+# Files that build or install for a minute. Begun first, they end beside the others.
+LONG = ("tests/test_packaging.py", "tests/ort/", "tests/export/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        place = item.path.relative_to(Path(__file__).resolve().parents[1]).as_posix()
+        return next((k for k, name in enumerate(LONG) if place.startswith(name)), len(LONG))
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

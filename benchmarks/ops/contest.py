@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-# Worker threads of ONNX Runtime, OpenMP and OpenVINO spin for a moment after a call, on the cores
-# that the next contestant needs.
-SETTLE_SECONDS = 0.002
+# Worker threads of ONNX Runtime, OpenMP and OpenVINO spin after a call, for longer than 2 ms, on the
+# cores that the next contestant needs: with so short a pause some looked as if threads were no use.
+SETTLE_SECONDS = 0.02
 ROUND_SECONDS = 0.004
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
 # A peer this many times slower than the fastest one can't be the fastest: it gets a single round.
