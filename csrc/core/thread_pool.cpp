@@ -1,13 +1,17 @@
 #include "core/thread_pool.h"
 
+#ifdef __linux__
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 #include <chrono>
 #include <system_error>
 
 namespace vinfer {
 namespace {
 
-// A thread that sleeps takes tens of microseconds to come back, and often on the core of the one
-// that woke it, where it waits for that one's work to end. So whoever waits looks first for a
+// A thread that sleeps takes tens of microseconds to come back. So whoever waits looks first for a
 // while, as long as a wake-up costs.
 constexpr std::chrono::microseconds kLookBeforeSleep{50};
 
@@ -17,11 +21,24 @@ void look_for(const Condition& condition) {
   while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 
+// The core that the calling thread is on, or -1.
+int current_core() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(std::int64_t num_threads) {
+ThreadPool::ThreadPool(std::int64_t num_threads)
+    : cores_(num_threads > 1 ? new std::atomic<int>[num_threads - 1] : nullptr) {
   try {
-    for (std::int64_t i = 1; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
+    for (std::int64_t i = 0; i + 1 < num_threads; ++i) {
+      cores_[i] = -1;
+      threads_.emplace_back([this, i] { work(cores_[i]); });
+    }
   } catch (const std::system_error&) {
     // A limit on processes: the threads that did start are enough.
   }
@@ -48,6 +65,20 @@ void ThreadPool::take_tasks(const Job& job) {
   }
 }
 
+void ThreadPool::leave_core_to_caller() {
+#ifdef __linux__
+  const int mine = current_core();
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    if (mine < 0 || cores_[i].load(std::memory_order_relaxed) != mine) continue;
+    cpu_set_t others;
+    if (sched_getaffinity(0, sizeof(others), &others) != 0) return;
+    CPU_CLR(static_cast<std::size_t>(mine), &others);
+    if (CPU_COUNT(&others) == 0) return;
+    pthread_setaffinity_np(threads_[i].native_handle(), sizeof(others), &others);
+  }
+#endif
+}
+
 void ThreadPool::run(std::int64_t num_tasks, Task task, const void* state) {
   const std::unique_lock busy(busy_, std::try_to_lock);
   if (!busy.owns_lock() || threads_.empty() || num_tasks <= 1) {
@@ -55,6 +86,7 @@ void ThreadPool::run(std::int64_t num_tasks, Task task, const void* state) {
     return;
   }
   const Job job{task, state, num_tasks};
+  leave_core_to_caller();
   {
     const std::lock_guard lock(mutex_);
     job_ = job;
@@ -70,11 +102,14 @@ void ThreadPool::run(std::int64_t num_tasks, Task task, const void* state) {
   idle_.wait(lock, [this] { return helpers_ == 0; });
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(std::atomic<int>& core) {
   std::int64_t done = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return stop_ || (job_id_ != done && job_.task != nullptr); });
+    wake_.wait(lock, [&] {
+      core.store(current_core(), std::memory_order_relaxed);
+      return stop_ || (job_id_ != done && job_.task != nullptr);
+    });
     if (stop_) return;
     done = job_id_;
     const Job job = job_;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -34,7 +35,10 @@ class ThreadPool final : public Parallel {
     std::int64_t num_tasks = 0;
   };
 
-  void work();
+  void work(std::atomic<int>& core);
+  // Linux often wakes a thread on the core of the one that woke it, where it waits for that one's
+  // work to end. A thread that was there last is told to run on another one.
+  void leave_core_to_caller();
   void take_tasks(const Job& job);
 
   std::mutex busy_;  // held by the call that has the threads' help
@@ -47,6 +51,7 @@ class ThreadPool final : public Parallel {
   std::atomic<std::int64_t> helpers_{0};  // threads inside the job
   std::atomic<bool> stop_{false};
   std::atomic<std::int64_t> next_task_{0};
+  std::unique_ptr<std::atomic<int>[]> cores_;  // where each thread was last
   std::vector<std::thread> threads_;
 };
 
