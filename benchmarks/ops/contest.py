@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# Worker threads of ONNX Runtime, OpenMP and OpenVINO spin after a call, for longer than 2 ms, on the
-# cores that the next contestant needs: with so short a pause some looked as if threads were no use.
+# Worker threads of ONNX Runtime, OpenMP and OpenVINO spin after a call, for more than 2 ms, on the
+# cores that the next contestant needs: after so short a pause its own threads seemed to be no use.
 SETTLE_SECONDS = 0.02
 ROUND_SECONDS = 0.004
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
