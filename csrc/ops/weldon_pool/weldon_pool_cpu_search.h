@@ -193,7 +193,7 @@ VINFER_INLINE F32 log_odds(F32 count, float size) {
 constexpr int kGuesses = 12;
 
 // Where the k-th value is: not beyond `best`, and `worst` not beyond it. `count` values reach
-// `worst`, or about so many, if k is less.
+// `worst`.
 struct Range {
   F32 best;
   F32 worst;
