@@ -207,4 +207,8 @@ def _trained_on(trained: TrainedRelations) -> str:
             f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips "
             f"(docs/sprites.md), seeds from {data.train_seed}"
         )
+    if data.kind == "vrd":
+        return f"VRD (Lu et al. 2016; research use only), {data.train_annotations.name}"
+    if data.kind == "open_images":
+        return f"Open Images, relations of {data.train_relations.name}"
     return f"pictures of {data.train_annotations.name}, relations of {data.train_relations.name}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -30,7 +32,9 @@ from vinfer.training.relation_training import (
     train_relations,
 )
 from vinfer.training.sprites import make_sprite_data
+from vinfer.training.training_folder import load_trained
 
+OPEN_IMAGES = Path(__file__).with_name("open_images")
 CONTENT = {
     "data": {"kind": "sprites", "train_pictures": 20, "validation_pictures": 10},
     "network": {"trunk": "slim", "filters": 8, "features": 8, "embedding_size": 4},
@@ -228,6 +232,56 @@ def test_validation_without_relations_is_refused(
     )
     with pytest.raises(TrainingError, match="validation data: found no relation"):
         train_relations(config(epochs=1), tmp_path, data=(data[0], bare))
+
+
+def test_open_images_as_downloaded_train(tmp_path: Path) -> None:
+    for path in OPEN_IMAGES.iterdir():
+        shutil.copy(path, tmp_path)
+    for name, shape in (("00a1000000000001", (100, 200, 3)), ("00b2000000000002", (80, 60, 3))):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.full(shape, 90, np.uint8))
+    relations, boxes = (
+        str(tmp_path / f"oidv6-train-annotations-{which}.csv") for which in ("vrd", "bbox")
+    )
+    both = {"relations": relations, "boxes": boxes, "images": str(tmp_path)}
+    source = {
+        "kind": "open_images",
+        "classes": str(tmp_path / "oidv6-class-descriptions-boxable.csv"),
+        **{f"{split}_{k}": v for split in ("train", "validation") for k, v in both.items()},
+        "predicates": ["on", "holds", "plays"],
+    }
+    result = train_relations(config(data=source, epochs=1), tmp_path / "out")
+    assert 0 <= result.map_star <= 1
+    assert result.skipped["attribute"] > 0
+    trained = load_trained(tmp_path / "out")
+    assert trained.predicates == ("on", "holds", "plays")
+    assert trained.classes == ("Person", "Guitar", "Chair", "Table", "Coffee cup")
+
+
+def test_vrd_trains(tmp_path: Path) -> None:
+    for name in ("street.jpg", "kitchen.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.full((220, 240, 3), 90, np.uint8))
+    annotations = str(Path(__file__).with_name("vrd_sample.json"))
+    source = {"kind": "vrd"} | {
+        f"{split}_{key}": value
+        for split in ("train", "validation")
+        for key, value in (("annotations", annotations), ("images", str(tmp_path)))
+    }
+    mined = {**CONTENT["batches"], "force_mining": True}  # type: ignore[dict-item]
+    result = train_relations(config(data=source, epochs=1, batches=mined), tmp_path / "out")
+    assert 0 <= result.map_star <= 1
+
+
+def test_validation_of_other_names_is_refused(
+    data: tuple[RelationData, RelationData], tmp_path: Path
+) -> None:
+    classes = data[1].classes
+    swapped = dataclasses.replace(data[1], classes=(classes[1], classes[0], *classes[2:]))
+    message = "validation data: found 8 classes, number 0 is .*ball.*expected the 8.*person"
+    with pytest.raises(TrainingError, match=message):
+        train_relations(config(), tmp_path, data=(data[0], swapped))
+    fewer = dataclasses.replace(data[1], predicates=data[1].predicates[:-1])
+    with pytest.raises(TrainingError, match="validation data: found 8 predicates, number 8 is"):
+        train_relations(config(), tmp_path, data=(data[0], fewer))
 
 
 def test_configuration_files(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +90,7 @@ def relations(
         f"{result.epochs} epochs in {result.seconds:.0f} s; {result.dropped_batches} batches "
         "without a relation were left out"
     )
+    _note_skipped(result.skipped)
     print_line(f"validation mAP*: {result.map_star:.3f} (epoch {result.best_epoch})")
     print_line(f"weights: {result.weights}")
     note(f"Pack them with: vinfer export NAME --model relations --source {output} --detector NAME")
@@ -162,9 +163,7 @@ def _print_report(report: TrainingReport) -> None:
         f"{report.epochs} epochs on {report.num_pairs} pairs in {report.seconds:.1f} s; log loss "
         f"{report.held_out_loss:.4f} on {report.num_held_out} held-out pairs"
     )
-    if report.skipped:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
-        note(f"rows left out: {left_out}")
+    _note_skipped(report.skipped)
     rows = [
         (name, f"{e.threshold:.2f}", f"{e.precision:.3f}", str(e.right), str(e.found))
         for name, e in sorted(report.events.items())
@@ -172,3 +171,9 @@ def _print_report(report: TrainingReport) -> None:
     columns = ("event", "threshold", "precision", "right", "found")
     print_table("Held-out pictures", columns, rows, numeric=4)
     print_line(f"bundle: {report.bundle}")
+
+
+def _note_skipped(skipped: Mapping[str, int]) -> None:
+    if skipped:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        note(f"rows left out: {left_out}")

@@ -11,9 +11,12 @@ import yaml
 
 from vinfer.errors import ConfigError
 from vinfer.training.batch_plan import BatchSettings, Sampling
+from vinfer.training.coco_relations import load_coco_relations
+from vinfer.training.open_images import PREDICATES, load_open_images
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_network import Embedding, Head, NetworkConfig
 from vinfer.training.sprites import make_clip_frames, make_sprite_data
+from vinfer.training.vrd import load_vrd
 
 _Count = Annotated[int, pydantic.Field(ge=1)]
 _Seed = Annotated[int, pydantic.Field(ge=0)]
@@ -77,8 +80,6 @@ class CocoSource(_Section):
 
     def load(self) -> tuple[RelationData, RelationData]:
         """Training and validation."""
-        from vinfer.training.coco_relations import load_coco_relations
-
         return (
             load_coco_relations(
                 self.train_annotations, self.train_relations, images=self.train_images
@@ -88,6 +89,50 @@ class CocoSource(_Section):
                 self.validation_relations,
                 images=self.validation_images,
             ),
+        )
+
+
+class OpenImagesSource(_Section):
+    """Open Images V4 to V7 (`open_images.load_open_images`); one list of classes for both splits."""
+
+    kind: Literal["open_images"] = "open_images"
+    classes: Path
+    train_relations: Path
+    train_images: Path
+    train_boxes: Path | None = None
+    validation_relations: Path
+    validation_images: Path
+    validation_boxes: Path | None = None
+    predicates: Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = PREDICATES
+
+    def load(self) -> tuple[RelationData, RelationData]:
+        """Training and validation."""
+        training, validation = (
+            load_open_images(
+                relations, self.classes, images, boxes=boxes, predicates=self.predicates
+            )
+            for relations, images, boxes in (
+                (self.train_relations, self.train_images, self.train_boxes),
+                (self.validation_relations, self.validation_images, self.validation_boxes),
+            )
+        )
+        return training, validation
+
+
+class VrdSource(_Section):
+    """VRD's labels (`vrd.load_vrd`); not exhaustive, so `BatchSection.force_mining` is needed."""
+
+    kind: Literal["vrd"] = "vrd"
+    train_annotations: Path
+    train_images: Path
+    validation_annotations: Path
+    validation_images: Path
+
+    def load(self) -> tuple[RelationData, RelationData]:
+        """Training and validation."""
+        return (
+            load_vrd(self.train_annotations, images=self.train_images),
+            load_vrd(self.validation_annotations, images=self.validation_images),
         )
 
 
@@ -144,7 +189,8 @@ class RelationTrainingConfig(_Section):
     """
 
     data: Annotated[
-        SpritesSource | SpriteClipsSource | CocoSource, pydantic.Field(discriminator="kind")
+        SpritesSource | SpriteClipsSource | CocoSource | OpenImagesSource | VrdSource,
+        pydantic.Field(discriminator="kind"),
     ]
     network: NetworkSection = NetworkSection()
     batches: BatchSection = BatchSection()

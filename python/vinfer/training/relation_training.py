@@ -58,6 +58,8 @@ class TrainingResult:
         map_star: its validation mAP*, in [0, 1].
         seconds: of this run.
         dropped_batches: in which no pair was related, of all epochs.
+        skipped: rows of the training's and the validation's files that could not be used, by
+            reason.
         weights: the file with the weights of the best epoch.
     """
 
@@ -66,6 +68,7 @@ class TrainingResult:
     map_star: float
     seconds: float
     dropped_batches: int
+    skipped: dict[str, int]
     weights: Path
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,18 +96,35 @@ def train_relations(
         progress: called after every batch.
 
     Raises:
-        TrainingError: the data can't be used, the loss is no number, or the checkpoint is damaged
-            or of another configuration.
+        TrainingError: the data can't be used, training and validation have other names or another
+            order of them, the loss is no number, or the checkpoint is damaged or of another
+            configuration.
         OutputError: a checkpoint or the record can't be written.
         MissingDependencyError: tensorboardX is not installed.
     """
     torch.set_num_threads(config.threads or usable_threads())
     training, validation = data or config.data.load()
+    _check_vocabularies(training, validation)
     run = _Run(config, output, training, validation, progress or (lambda _: None))
     with _logs(output / LOGS) as log:
         result = run.finish(log)
     write_record(output, config, training, map_star=result.map_star)
     return result
+
+
+def _check_vocabularies(training: RelationData, validation: RelationData) -> None:
+    for name in ("classes", "predicates"):
+        ours, theirs = getattr(training, name), getattr(validation, name)
+        if ours != theirs:
+            first = next(
+                (k for k, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
+                min(len(ours), len(theirs)),
+            )
+            raise TrainingError(
+                f"validation data: found {len(theirs)} {name}, number {first} is "
+                f"{theirs[first : first + 1]}; expected the {len(ours)} of the training data in "
+                f"the same order, number {first} {ours[first : first + 1]}"
+            )
 
 
 def load_network(path: Path, config: RelationTrainingConfig, data: RelationData) -> RelationNetwork:
@@ -172,6 +192,7 @@ class _Run:
             map_star=self._best,
             seconds=round(time.monotonic() - self._began, 1),
             dropped_batches=self._dropped,
+            skipped=dict(self._batches.data.skipped + self._validation.skipped),
             weights=self._output / WEIGHTS,
         )
 
