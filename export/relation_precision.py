@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinfer.backends import Session
+from vinfer.backends import Session, SessionOptions
 from vinfer.backends.base import Array
 from vinfer.bundles import Bundle, RelationManifest, write_bundle
 from vinfer.errors import BundleSchemaError, ConfigError, MissingDependencyError
+from vinfer.evaluation.events import evaluate_events
 from vinfer.export.precision import (
     MAX_LOSS,
     Measurement,
@@ -24,16 +25,22 @@ from vinfer.export.precision import (
     relation_variants,
 )
 from vinfer.export.relation_network import OUTPUT
+from vinfer.stages.relate import Relator
 from vinfer.training.batch_plan import BatchSettings
+from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_feeds import picture_feeds
 from vinfer.training.relation_scoring import score_with
+from vinfer.training.sprites import SpriteClip
+from vinfer.types import Detections
 
 if TYPE_CHECKING:
     import onnx
 
 CALIBRATION_PICTURES = 160
-METRIC = "mAP*"
+METRIC, EVENT_METRIC = "mAP*", "event F1"
+CLIP_SEED = 5001
+"""Of the synthetic clips that events are counted on; no training, choice or test uses them."""
 
 
 def measure_precisions(
@@ -45,8 +52,12 @@ def measure_precisions(
     ignored: tuple[str, ...] = (),
     max_loss: float = MAX_LOSS,
     threads: int = 0,
+    clips: Sequence[SpriteClip] = (),
 ) -> tuple[dict[str, Any], list[Variant]]:
     """Measure int8, float16 and bfloat16 by mAP* over all pairs of annotated objects.
+
+    With clips also by the F1 of the bundle's events on them, at temporal IoU 0.5, objects as
+    `clip_thresholds.seen_objects` gives them.
 
     Args:
         bundle: a relation model that sees the picture.
@@ -56,6 +67,7 @@ def measure_precisions(
         ignored: predicates that mAP* leaves out.
         max_loss: that is accepted, absolute.
         threads: of one run; 0 is all cores.
+        clips: for a model of sprites that has events.
 
     Returns:
         The report, see `vinfer.export.precision.gate`, and what was measured.
@@ -80,10 +92,16 @@ def measure_precisions(
     feeds = (named(feed.arrays) for feed in picture_feeds(few, settings) if any(feed.pairs))
     variants = relation_variants(model, feeds)
 
+    objects = [seen_objects(clip) for clip in clips]
+
     def measure(session: Session) -> Measurement:
-        return measure_session(
+        measured = measure_session(
             session, validation, settings, scores=manifest.scores, roles=roles, ignored=ignored
         )
+        if not clips:
+            return measured
+        found = {EVENT_METRIC: _event_f1(bundle, session, clips, objects)}
+        return dataclasses.replace(measured, metrics={**measured.metrics, **found})
 
     report = gate(
         model.SerializeToString(),
@@ -96,6 +114,7 @@ def measure_precisions(
     report["data"] = {
         "pictures": len(validation.pictures),
         "calibration_pictures": len(few.pictures),
+        "clips": len(clips),
     }
     return report, variants
 
@@ -134,6 +153,20 @@ def measure_session(
         return Measurement({METRIC: math.nan}, np.concatenate(found))
     quality = scored.quality(data.predicates, ignored).mean_star
     return Measurement({METRIC: math.nan if quality is None else quality}, np.concatenate(found))
+
+
+def _event_f1(
+    bundle: Bundle,
+    session: Session,
+    clips: Sequence[SpriteClip],
+    objects: Sequence[Sequence[Detections]],
+) -> float:
+    manifest = _picture_manifest(bundle)
+    relator = Relator(bundle, SessionOptions(), session=session)
+    scored = [score_clip(relator, clip, seen) for clip, seen in zip(clips, objects, strict=True)]
+    events = [e for clip in scored for e in events_of(clip, manifest.events, manifest.symmetric)]
+    f1 = evaluate_events([clip.truth for clip in scored], events).overall.f1
+    return math.nan if f1 is None else f1
 
 
 def write_precisions(

@@ -139,14 +139,14 @@ def _on_clips(
 ) -> tuple[dict[str, EventThresholds], dict[str, Any]]:
     from vinfer.training.clip_thresholds import (
         choose_event_thresholds,
+        clips_with_cuts,
         score_clip,
         seen_objects,
-        threshold_clips,
     )
 
     with Relator(bundle, SessionOptions(provider="cpu")) as relator:
         clips = [
-            score_clip(relator, clip, seen_objects(clip)) for clip in threshold_clips(num_clips)
+            score_clip(relator, clip, seen_objects(clip)) for clip in clips_with_cuts(num_clips)
         ]
         chosen = choose_event_thresholds(clips, relator.predicates, symmetric=symmetric)
     figures = {name: each.to_dict() for name, each in chosen.items()}

@@ -15,21 +15,27 @@ pytest.importorskip("torch", reason="PyTorch is not installed (extra `train`)")
 
 import torch
 
+from vinfer.backends import SessionOptions
 from vinfer.bundles import Bundle, EventThresholds, PicturePreprocess
 from vinfer.cli import exit_codes
 from vinfer.cli.main import main
 from vinfer.errors import BundleSchemaError, ConfigError, InputError
+from vinfer.evaluation.events import evaluate_events
 from vinfer.export.relation_bundle import BundleText, write_relation_bundle
 from vinfer.export.relation_precision import measure_precisions, write_precisions
+from vinfer.stages.relate import Relator
+from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
 from vinfer.training.relation_config import parse_training_config
 from vinfer.training.relation_network import RelationNetwork
 from vinfer.training.relation_scoring import score_pairs
+from vinfer.training.sprites import make_clip
 
 CONFIG = {
     "data": {"kind": "sprites", "train_pictures": 6, "validation_pictures": 12},
     "network": {"trunk": "slim", "filters": 6, "features": 5, "embedding_size": 4},
     "batches": {"pictures": 4, "short_side": 64, "long_side": 64},
 }
+CLIP = make_clip(5, num_frames=20, kinds=["on"])
 Prepared = tuple[RelationNetwork, Bundle, Any, Any, Any]
 
 
@@ -58,7 +64,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def measured(prepared: Prepared) -> tuple[dict[str, Any], Any]:
     _, bundle, calibration, validation, settings = prepared
     return measure_precisions(
-        bundle, calibration, validation, settings, ignored=("under",), max_loss=1.0, threads=1
+        bundle,
+        calibration,
+        validation,
+        settings,
+        ignored=("under",),
+        max_loss=1.0,
+        threads=1,
+        clips=[CLIP],
     )
 
 
@@ -66,7 +79,17 @@ def test_the_float32_figure_is_that_of_pytorch(prepared: Prepared, measured: Any
     network, _, _, validation, settings = prepared
     quality = score_pairs(network, validation, settings).quality(validation.predicates, ("under",))
     assert measured[0]["float32"]["metrics"]["mAP*"] == pytest.approx(quality.mean_star, abs=1e-4)
-    assert measured[0]["data"] == {"pictures": 12, "calibration_pictures": 6}
+    assert measured[0]["data"] == {"pictures": 12, "calibration_pictures": 6, "clips": 1}
+
+
+def test_events_are_counted_as_the_bundle_finds_them(prepared: Prepared, measured: Any) -> None:
+    bundle = prepared[1]
+    with Relator(bundle, SessionOptions(provider="cpu")) as relator:
+        scored = score_clip(relator, CLIP, seen_objects(CLIP))
+    events = events_of(scored, bundle.manifest.events, ())
+    f1 = evaluate_events([scored.truth], events).overall.f1
+    assert measured[0]["float32"]["metrics"]["event F1"] == pytest.approx(f1, abs=1e-6)
+    assert all("event F1" in each["metrics"] for each in measured[0]["variants"])
 
 
 def test_differences_are_of_logits(measured: Any) -> None:
@@ -146,11 +169,20 @@ def test_the_command_prints_and_writes(
 ) -> None:
     config, output = tmp_path / "relations.yaml", tmp_path / "new.vinfer"
     config.write_text(json.dumps(CONFIG))  # which is YAML, too
-    arguments = ["eval", "precision", str(prepared[1].path), "--config", str(config)]
+    arguments = [
+        "eval",
+        "precision",
+        str(prepared[1].path),
+        "--config",
+        str(config),
+        "--clips",
+        "1",
+    ]
     assert main([*arguments, "--max-loss", "1", "--threads", "1", "-o", str(output)]) == 0
     shown = capfd.readouterr().out
     assert "int8" in shown
     assert "accepted" in shown
+    assert "event F1" in shown
     assert f"Written to {output}" in shown.replace("\n", "")
     assert Bundle.open(output).manifest.quality["precision"]["max_loss"] == 1
     assert main([*arguments, "--use", "int8"]) == exit_codes.USAGE

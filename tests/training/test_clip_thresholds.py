@@ -17,8 +17,8 @@ from vinfer.training.clip_thresholds import (
     FIRST_SEED,
     ScoredClip,
     choose_event_thresholds,
+    clips_with_cuts,
     events_of,
-    threshold_clips,
 )
 from vinfer.training.sprites import SYMMETRIC, clip_truth, make_clip
 from vinfer.types import Detections, Relations
@@ -121,7 +121,7 @@ def test_a_symmetric_predicate_is_one_event_either_way_round() -> None:
 
 
 def test_the_clips_are_of_seeds_of_their_own() -> None:
-    clips = threshold_clips(4)
+    clips = clips_with_cuts(4)
     assert [each.seed for each in clips] == [FIRST_SEED + k for k in range(4)]
     assert [len(each.cuts) for each in clips] == [0, 0, 0, 1]
 

@@ -37,14 +37,18 @@ def precision(
         typer.Option("--use", help="Pack this graph in place of the float32 one, if accepted."),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="Most that mAP* may fall by; 0.01 is one point.")
+        float, typer.Option(min=0, max=1, help="Most that a figure may fall by; 0.01 is one point.")
     ] = 0.01,
     threads: Annotated[int, typer.Option(min=0, help="Of one run; 0 is all cores.")] = 0,
+    clips: Annotated[
+        int, typer.Option(min=0, help="Synthetic clips to count events on, for a model of sprites.")
+    ] = 60,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a relation model in fewer bits on its validation pictures, accept or refuse each."""
     from vinfer.bundles import Bundle, find_bundle
-    from vinfer.export.relation_precision import measure_precisions, write_precisions
+    from vinfer.export.relation_precision import CLIP_SEED, measure_precisions, write_precisions
+    from vinfer.training.clip_thresholds import clips_with_cuts
     from vinfer.training.relation_config import read_training_config
 
     if use is not None and output is None:
@@ -53,7 +57,9 @@ def precision(
     settings = read_training_config(config)
     note("Reading or drawing the pictures")
     calibration, validation = settings.data.load()
-    note(f"Measuring on {len(validation.pictures)} pictures")
+    is_sprites = settings.data.kind in ("sprites", "sprite_clips")
+    seen = clips_with_cuts(clips if is_sprites else 0, CLIP_SEED)
+    note(f"Measuring on {len(validation.pictures)} pictures and {len(seen)} clips")
     report, variants = measure_precisions(
         opened,
         calibration,
@@ -62,6 +68,7 @@ def precision(
         ignored=settings.ignored,
         max_loss=max_loss,
         threads=threads,
+        clips=seen,
     )
     if output is not None:
         chosen = None if use is None else use.value
@@ -75,9 +82,10 @@ def precision(
 
 
 def _print_report(identity: str, report: dict[str, Any]) -> None:
-    (metric,) = report["float32"]["metrics"]
-    rows = [
-        ("float32", backend, _figure(report["float32"]["metrics"][metric]), "", f"{ms:.2f}", "")
+    metrics = report["float32"]["metrics"]
+    reference = [_figure(value) for value in metrics.values()]
+    rows: list[tuple[str, ...]] = [
+        ("float32", backend, *reference, "", f"{ms:.2f}", "")
         for backend, ms in report["float32"]["ms"].items()
     ]
     for each in report["variants"]:
@@ -85,7 +93,7 @@ def _print_report(identity: str, report: dict[str, Any]) -> None:
             (
                 each["precision"],
                 each["backend"] + (" (emulated)" if each["how"] == "emulated" else ""),
-                _figure(each.get("metrics", {}).get(metric)),
+                *(_figure(each.get("metrics", {}).get(name)) for name in metrics),
                 _figure(each.get("largest_difference")),
                 f"{each['ms']:.2f}" if "ms" in each else "-",
                 "accepted" if each["accepted"] else "refused",
@@ -93,7 +101,7 @@ def _print_report(identity: str, report: dict[str, Any]) -> None:
         )
     print_table(
         f"{identity} on {report['data']['pictures']} pictures",
-        ("precision", "backend", metric, "logits differ by", "ms a picture", "verdict"),
+        ("precision", "backend", *metrics, "logits differ by", "ms a picture", "verdict"),
         rows,
     )
     for each in report["variants"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vinfer.backends import SessionInfo, SessionOptions, load
+from vinfer.backends import Session, SessionInfo, SessionOptions, load
 from vinfer.bundles import Bundle, RelationManifest
 from vinfer.closing import Closing
 from vinfer.errors import BundleSchemaError, ConfigError, InvalidBoxError, ModelOutputError
@@ -24,6 +24,8 @@ class Relator(Closing):
         bundle: its manifest's task must be ``relations``.
         options: where and how to run the graph.
         min_score: relations below it are not reported, in [0, 1].
+        session: of another form of the graph, such as one with fewer bits, to run in place of the
+            bundle's own; `close` closes it.
 
     Raises:
         BundleSchemaError: the bundle is of another task, or its graph has other inputs or outputs
@@ -36,7 +38,14 @@ class Relator(Closing):
         >>> relator.relate(detector.detect(image), image).to_dict()
     """
 
-    def __init__(self, bundle: Bundle, options: SessionOptions, *, min_score: float = 0.05) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: SessionOptions,
+        *,
+        min_score: float = 0.05,
+        session: Session | None = None,
+    ) -> None:
         manifest = bundle.manifest
         if not isinstance(manifest, RelationManifest):
             raise BundleSchemaError(
@@ -54,7 +63,7 @@ class Relator(Closing):
         # Replaced as a whole: no thread may see the names of one and the table of another.
         self._mapping: tuple[tuple[str, ...], Int64Array] = ((), np.zeros(0, np.int64))
         self._inputs = relation_inputs(manifest)
-        self._session = load(
+        self._session = session or load(
             bundle.graph(),
             options,
             sample=self._inputs.sample(len(manifest.labels)),

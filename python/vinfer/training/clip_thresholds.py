@@ -62,9 +62,9 @@ class ChosenThresholds:
         return {"truths": self.truths, "found": self.found, "false": self.false, "f1": self.f1}
 
 
-def threshold_clips(num_clips: int) -> list[SpriteClip]:
-    """The clips to choose on, every fourth with a cut; 6 s each."""
-    return [make_clip(FIRST_SEED + number, num_cuts=number % 4 == 3) for number in range(num_clips)]
+def clips_with_cuts(num_clips: int, first_seed: int = FIRST_SEED) -> list[SpriteClip]:
+    """Clips of 6 s, every fourth with a cut; clip k has the seed ``first_seed + k``."""
+    return [make_clip(first_seed + k, num_cuts=k % 4 == 3) for k in range(num_clips)]
 
 
 def seen_objects(clip: SpriteClip) -> tuple[Detections, ...]:

@@ -93,7 +93,7 @@ class CocoSource(_Section):
 
 
 class OpenImagesSource(_Section):
-    """Open Images V4 to V7 (`open_images.load_open_images`); one list of classes for both splits."""
+    """Open Images V4 to V7 (`open_images.load_open_images`), one list of classes for both."""
 
     kind: Literal["open_images"] = "open_images"
     classes: Path
