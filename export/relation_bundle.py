@@ -64,64 +64,6 @@ class BundleText:
     limits: str = ""
 
 
-def write_relation_bundle(
-    output: Path,
-    network: RelationNetwork,
-    *,
-    classes: Sequence[str],
-    predicates: Sequence[str],
-    picture: PicturePreprocess,
-    text: BundleText,
-    events: Mapping[str, EventThresholds],
-    symmetric: Sequence[str] = (),
-    aliases: Mapping[str, str] | None = None,
-    quality: Mapping[str, Any] | None = None,
-    allowed_precisions: Sequence[str] = ("float32",),
-    factored: bool = True,
-) -> Path:
-    """Pack a trained network, once its graph has given PyTorch's logits on made-up inputs.
-
-    Args:
-        output: the ``.vinfer`` file; what was there stays until the new one is complete.
-        network: as trained.
-        classes, predicates: the names of its vocabularies.
-        picture: how it was trained to see pictures.
-        text: what the bundle says of itself.
-        events: thresholds of the predicates that may become events.
-        symmetric: predicates that hold both ways.
-        aliases: a detector's class to one of ``classes``.
-        quality: measured figures.
-        allowed_precisions: those in which the model was measured to be good enough.
-        factored: pack the rewritten graph; the straight one computes three RoIs a pair.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: a field can't stand in a manifest.
-        InputError: the vocabularies are of other sizes than the network's.
-        ModelOutputError: the graph gives other logits than PyTorch.
-        MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
-        OutputError: it can't be written.
-    """
-    graph = checked_graph(
-        network, classes=classes, predicates=predicates, picture=picture, factored=factored
-    )
-    return pack_relation_graph(
-        output,
-        graph,
-        classes=classes,
-        predicates=predicates,
-        picture=picture,
-        text=text,
-        events=events,
-        symmetric=symmetric,
-        aliases=aliases,
-        quality=quality,
-        allowed_precisions=allowed_precisions,
-    )
-
-
 def checked_graph(
     network: RelationNetwork,
     *,
@@ -130,7 +72,22 @@ def checked_graph(
     picture: PicturePreprocess,
     factored: bool = True,
 ) -> bytes:
-    """The serialised graph of a bundle. Arguments and errors as for `write_relation_bundle`."""
+    """The graph of a bundle, once it has given PyTorch's logits on made-up inputs.
+
+    Args:
+        network: as trained.
+        classes, predicates: the names of its vocabularies.
+        picture: how it was trained to see pictures.
+        factored: rewrite the graph; the straight one computes three RoIs a pair.
+
+    Returns:
+        The serialised ONNX model.
+
+    Raises:
+        InputError: the vocabularies are of other sizes than the network's.
+        ModelOutputError: the graph gives other logits than PyTorch.
+        MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
+    """
     straight = export_relation_network(network, classes=classes, predicates=predicates)
     model = scored_graph(factor_relations(straight) if factored else straight, network)
     check_graph(model, network, picture)
@@ -152,7 +109,26 @@ def pack_relation_graph(
     quality: Mapping[str, Any] | None = None,
     allowed_precisions: Sequence[str] = ("float32",),
 ) -> Path:
-    """Pack a graph that `checked_graph` gave. Arguments and errors as for it."""
+    """Pack a graph that `checked_graph` gave.
+
+    Args:
+        output: the ``.vinfer`` file; what was there stays until the new one is complete.
+        graph: of the same vocabularies and pictures.
+        classes, predicates, picture: as for `checked_graph`.
+        text: what the bundle says of itself.
+        events: thresholds of the predicates that may become events.
+        symmetric: predicates that hold both ways.
+        aliases: a detector's class to one of ``classes``.
+        quality: measured figures.
+        allowed_precisions: those in which the model was measured to be good enough.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: a field can't stand in a manifest.
+        OutputError: it can't be written.
+    """
     try:
         manifest = RelationManifest(
             name=text.name,

@@ -21,7 +21,7 @@ from vinfer.cli import exit_codes
 from vinfer.cli.main import main
 from vinfer.errors import BundleSchemaError, ConfigError, InputError
 from vinfer.evaluation.events import evaluate_events
-from vinfer.export.relation_bundle import BundleText, write_relation_bundle
+from vinfer.export.relation_bundle import BundleText, checked_graph, pack_relation_graph
 from vinfer.export.relation_precision import measure_precisions, write_precisions
 from vinfer.stages.relate import Relator
 from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
@@ -47,15 +47,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     network = RelationNetwork(config.network.config(validation)).eval()
     torch.nn.init.normal_(network.classifier.weight)
     settings = config.batch_settings()
-    path = write_relation_bundle(
+    fields: dict[str, Any] = {
+        "classes": validation.classes,
+        "predicates": validation.predicates,
+        "picture": PicturePreprocess(short_side=64, long_side=64),
+    }
+    path = pack_relation_graph(
         tmp_path_factory.mktemp("bundles") / "untrained.vinfer",
-        network,
-        classes=validation.classes,
-        predicates=validation.predicates,
-        picture=PicturePreprocess(short_side=64, long_side=64),
+        checked_graph(network, **fields),
         text=BundleText("untrained", "1.0.0", "none", "nothing", "Apache-2.0"),
         events={"on": EventThresholds()},
         quality={"kept": 1},
+        **fields,
     )
     return network, Bundle.open(path), calibration, validation, settings
 
