@@ -203,8 +203,9 @@ def _trained_on(trained: TrainedRelations) -> str:
     if data.kind == "sprites":
         return f"{data.train_pictures} synthetic pictures (docs/sprites.md), seed {data.train_seed}"
     if data.kind == "sprite_clips":
+        singles = f" and {data.train_singles} single frames" if data.train_singles else ""
         return (
-            f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips "
+            f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips{singles} "
             f"(docs/sprites.md), seeds from {data.train_seed}"
         )
     if data.kind == "vrd":

@@ -21,7 +21,9 @@ from vinfer.training.sprites import (
     noisy_detections,
     write_clip,
 )
+from vinfer.training.sprites.rules import relations_of
 from vinfer.training.sprites.scene import Arm, Burst, Rope, Trail
+from vinfer.training.sprites.scenes import make_scene
 
 FRAMES = {0: "08795ee58b592850", 31: "8670bab0e199ba98", 59: "837cbf17799c2e19"}
 
@@ -280,6 +282,24 @@ def test_frames_of_clips_as_training_pictures() -> None:
         np.testing.assert_array_equal(data.read(picture), clip.image(int(number)))
 
 
+def test_single_frames_are_composed_as_stills() -> None:
+    data = make_clip_frames(1, 70, num_singles=40, frames_per_clip=1, jitter=0, drop_percent=0)
+    singles = data.pictures[1:]
+    assert [picture.name for picture in singles] == [f"single-{70 + k}" for k in range(40)]
+    for picture in singles:
+        scene = make_scene(int(picture.name.split("-")[1]), 0, height=144, width=192)
+        assert picture.triplets.tolist() == [list(each) for each in relations_of(scene)]
+        assert picture.size == (144, 192)
+    assert data.read is not None
+    first, second = data.read(singles[0]), data.read(singles[1])
+    assert first.shape == (144, 192, 3)
+    assert (first != second).any()
+    assert sum(len(picture.triplets) for picture in singles) > 40
+    again = make_clip_frames(1, 70, num_singles=1, frames_per_clip=1, jitter=0, drop_percent=0)
+    assert again.read is not None
+    np.testing.assert_array_equal(again.read(again.pictures[1]), first)
+
+
 def test_what_a_detector_misses_takes_part_in_no_relation() -> None:
     whole = make_clip_frames(10, 80, jitter=0, drop_percent=0)
     data = make_clip_frames(10, 80, jitter=2, drop_percent=30)
@@ -297,6 +317,7 @@ def test_what_a_detector_misses_takes_part_in_no_relation() -> None:
     ("arguments", "text"),
     [
         ({"num_clips": 0}, "num_clips: found 0"),
+        ({"num_clips": 1, "num_singles": -1}, "num_singles: found -1"),
         ({"num_clips": 1, "frames_per_clip": 21}, "frames_per_clip: found 21"),
         ({"num_clips": 1, "jitter": 9}, "jitter: found 9"),
     ],

@@ -45,10 +45,14 @@ class SpritesSource(_Section):
 
 
 class SpriteClipsSource(_Section):
-    """Frames of synthetic clips, boxes as a detector's; clip k of a split has its seed + k."""
+    """Frames of synthetic clips, boxes as a detector's (`sprites.make_clip_frames`).
+
+    Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills.
+    """
 
     kind: Literal["sprite_clips"] = "sprite_clips"
     train_clips: _Count = 1000
+    train_singles: Annotated[int, pydantic.Field(ge=0)] = 0
     validation_clips: _Count = 100
     train_seed: _Seed = 100_001
     validation_seed: _Seed = 9001
@@ -58,10 +62,16 @@ class SpriteClipsSource(_Section):
     def load(self) -> tuple[RelationData, RelationData]:
         """Training and validation."""
         training, validation = (
-            make_clip_frames(clips, seed, frames_per_clip=self.frames_per_clip, jitter=self.jitter)
-            for clips, seed in (
-                (self.train_clips, self.train_seed),
-                (self.validation_clips, self.validation_seed),
+            make_clip_frames(
+                clips,
+                seed,
+                num_singles=singles,
+                frames_per_clip=self.frames_per_clip,
+                jitter=self.jitter,
+            )
+            for clips, singles, seed in (
+                (self.train_clips, self.train_singles, self.train_seed),
+                (self.validation_clips, 0, self.validation_seed),
             )
         )
         return training, validation

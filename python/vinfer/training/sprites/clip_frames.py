@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import itertools
 
 import numpy as np
 
 from vinfer.errors import ConfigError, TrainingError
 from vinfer.training.relation_data import RelationData, RelationPicture
 from vinfer.training.sprites.backgrounds import Canvas
-from vinfer.training.sprites.clips import ClipFrame, SpriteClip, make_clip
+from vinfer.training.sprites.clips import ClipFrame, SpriteClip, make_clip, make_single_frame
 from vinfer.training.sprites.detector_noise import noisy_detections
 from vinfer.training.sprites.keyed_random import KeyedRandom
 from vinfer.training.sprites.scene import CLASSES, PREDICATES
@@ -23,14 +24,18 @@ def make_clip_frames(
     num_clips: int,
     seed: int,
     *,
+    num_singles: int = 0,
     frames_per_clip: int = 4,
     jitter: int = 1,
     drop_percent: int = 5,
 ) -> RelationData:
-    """Frames of clips, each of another scene.
+    """Frames of clips, and single frames that are composed as stills.
 
     Args:
         num_clips: 1 or more; clip k has the seed ``seed + k``.
+        num_singles: 0 or more; single frame k has the seed ``seed + k``, too. They have more
+            relations to learn from and are made ten times as fast; clips have what comes before
+            and after a relation.
         seed: 0 or more; the seeds of training and test must not meet.
         frames_per_clip: 1 to 20, each drawn from a stretch of its own.
         jitter, drop_percent: as for `noisy_detections`; an object that is missed takes part in no
@@ -44,19 +49,23 @@ def make_clip_frames(
     """
     if num_clips < 1:
         raise ConfigError(f"num_clips: found {num_clips}, expected 1 or more")
+    if num_singles < 0:
+        raise ConfigError(f"num_singles: found {num_singles}, expected 0 or more")
     if not 1 <= frames_per_clip <= 20:
         raise ConfigError(f"frames_per_clip: found {frames_per_clip}, expected 1 to 20")
     pictures = []
     drawn: dict[str, Canvas] = {}
-    for clip_seed in range(seed, seed + num_clips):
-        clip = make_clip(clip_seed)
+    clips = map(make_clip, range(seed, seed + num_clips))
+    singles = map(make_single_frame, range(seed, seed + num_singles))
+    for clip in itertools.chain(clips, singles):
         found = noisy_detections(
-            clip, clip_seed, jitter=jitter, drop_percent=drop_percent, switch_percent=0
+            clip, clip.seed, jitter=jitter, drop_percent=drop_percent, switch_percent=0
         )
-        for number in _chosen(clip, frames_per_clip):
+        is_single = len(clip) == 1
+        for number in [0] if is_single else _chosen(clip, frames_per_clip):
             if not len(found[number]):
                 continue
-            name = f"clip-{clip_seed}-{number}"
+            name = f"single-{clip.seed}" if is_single else f"clip-{clip.seed}-{number}"
             pictures.append(_picture(name, clip.size, clip.frames[number], found[number]))
             drawn[name] = clip.image(number)
 

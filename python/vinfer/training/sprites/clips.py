@@ -13,6 +13,7 @@ from vinfer.training.sprites.backgrounds import Canvas
 from vinfer.training.sprites.keyed_random import KeyedRandom
 from vinfer.training.sprites.rules import relations_of
 from vinfer.training.sprites.scene import PREDICATES, Scene
+from vinfer.training.sprites.scenes import make_scene
 from vinfer.training.sprites.shots import SHOT, make_shot
 from vinfer.training.sprites.stills import check_look, render
 from vinfer.types import Float32Array, Int64Array
@@ -21,6 +22,9 @@ MOST_FRAMES, SHORTEST_SHOT = 10_000, 20
 MOST_UNITS, MOST_DISTRACTORS = 3, 4
 CLIP_SIZE = (144, 192)
 """(height, width) of a frame unless another one is asked for."""
+
+NOISE = 8
+"""Of the camera, as for `make_sprite_data`, unless another one is asked for."""
 
 TICKS = 1000
 """A second has so many: rates divide it, so that all times are short decimals."""
@@ -114,7 +118,7 @@ def make_clip(
     distractors: int = 2,
     num_cuts: int = 0,
     occlusion: bool = False,
-    noise: int = 8,
+    noise: int = NOISE,
     blur: int = 0,
 ) -> SpriteClip:
     """Make a clip.
@@ -159,6 +163,31 @@ def make_clip(
         scenes=tuple(scenes),
         noise=noise,
         blur=blur,
+    )
+
+
+def make_single_frame(seed: int) -> SpriteClip:
+    """A clip of one frame that is composed as a still: more is related in it than in a moving one.
+
+    Args:
+        seed: 0 or more.
+
+    Raises:
+        ConfigError: the seed is out of range.
+    """
+    check_look(seed, CLIP_SIZE, NOISE, 0)
+    scene = make_scene(seed, 0, height=CLIP_SIZE[0], width=CLIP_SIZE[1])
+    frame = _frame(scene, np.arange(1, len(scene.sprites) + 1))
+    return SpriteClip(
+        seed=seed,
+        size=CLIP_SIZE,
+        rate=1,
+        frames=(frame,),
+        events=_events((frame,), 1),
+        cuts=(),
+        scenes=(scene,),
+        noise=NOISE,
+        blur=0,
     )
 
 
