@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vinfer.training.batch_plan import BatchSettings
     from vinfer.training.training_folder import TrainedRelations
 
-THRESHOLD_CLIPS = 40
-"""Four minutes of synthetic clips."""
+THRESHOLD_CLIPS = 100
+"""Ten minutes of synthetic clips."""
 
 LEAST_PRECISION = 0.9
 """Of an event's threshold on validation pictures, where there are no clips."""

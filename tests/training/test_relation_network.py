@@ -173,6 +173,17 @@ def test_published_weights_are_taken_over(tmp_path: Path) -> None:
             assert torch.equal(target.state_dict()[name], value), name
 
 
+def test_a_trunk_starts_from_an_earlier_training(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    earlier = RelationNetwork(dataclasses.replace(SMALL, trunk="slim", coord=False))
+    torch.save(earlier.state_dict(), tmp_path / "network.pt")
+    target = make_trunk("slim")
+    target.load_weights(tmp_path / "network.pt")
+    assert earlier.trunk is not None
+    for name, value in earlier.trunk.state_dict().items():
+        assert torch.equal(target.state_dict()[name], value), name
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     trunk = make_trunk("resnet18")
     with pytest.raises(TrainingError, match="no such file"):

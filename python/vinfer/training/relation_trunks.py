@@ -16,6 +16,10 @@ from torch import Tensor, nn
 from vinfer.errors import TrainingError
 
 
+_IN_NETWORK = "trunk."
+"""Begins the trunk's names in the state dict of a `relation_network.RelationNetwork`."""
+
+
 class Trunk(nn.Module):
     """What a relation network builds on.
 
@@ -38,7 +42,12 @@ class Trunk(nn.Module):
         raise NotImplementedError
 
     def load_weights(self, path: Path) -> None:
-        """Take over published weights; those of their classifier are left out.
+        """Take over published weights, or those of an earlier training of this network.
+
+        What is not the trunk's, such as a classifier, is left out.
+
+        Args:
+            path: a state dict with the trunk's names, or with "trunk." before them.
 
         Raises:
             TrainingError: the file can't be read or holds weights of another network.
@@ -51,6 +60,8 @@ class Trunk(nn.Module):
             raise TrainingError(f"{path}: not a state dict that PyTorch reads ({exc})") from exc
         if not isinstance(state, Mapping):
             raise TrainingError(f"{path}: found a {type(state).__name__}, expected a state dict")
+        if any(str(name).startswith(_IN_NETWORK) for name in state):
+            state = {str(name).removeprefix(_IN_NETWORK): value for name, value in state.items()}
         own = self.state_dict()
         kept = {name: value for name, value in state.items() if name in own}
         # Files from before PyTorch 0.4.1 lack the counters, which eval mode does not use.
