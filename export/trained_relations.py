@@ -15,6 +15,7 @@ from vinfer.stages.resizing import resized_size
 
 if TYPE_CHECKING:
     from vinfer.training.batch_plan import BatchSettings
+    from vinfer.training.relation_config import Source
     from vinfer.training.training_folder import TrainedRelations
 
 THRESHOLD_CLIPS = 100
@@ -199,7 +200,20 @@ def _symmetric(trained: TrainedRelations) -> tuple[str, ...]:
 
 
 def _trained_on(trained: TrainedRelations) -> str:
-    data = trained.config.data
+    start = trained.config.network.weights
+    return _named(trained.config.data) + ("" if start is None else f"; its trunk {_before(start)}")
+
+
+def _before(start: Path) -> str:
+    """What weights that a training started from had been trained on, where their folder says so."""
+    from vinfer.training.training_folder import RECORD, read_record
+
+    if not (start.parent / RECORD).exists():
+        return f"started from {start.name}"
+    return f"before on {_named(read_record(start.parent).config.data)}"
+
+
+def _named(data: Source) -> str:
     if data.kind == "sprites":
         return f"{data.train_pictures} synthetic pictures (docs/sprites.md), seed {data.train_seed}"
     if data.kind == "sprite_clips":

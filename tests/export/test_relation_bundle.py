@@ -230,6 +230,31 @@ def test_a_finished_training_becomes_a_bundle(
     assert len(steps) == 3
 
 
+def test_a_bundle_says_what_its_trunk_was_trained_on_before(
+    tmp_path: Path, graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vinfer.export.trained_relations.checked_graph", lambda *_, **__: graph)
+    first = train_relations(parse_training_config(CONTENT), tmp_path / "first")
+    network = {**CONTENT["network"], "weights": str(first.weights)}
+    train_relations(parse_training_config({**CONTENT, "network": network}), tmp_path / "second")
+
+    def trained_on() -> str:
+        path = export_trained_relations(
+            tmp_path / "second",
+            name="made",
+            detector="sprites-detector",
+            events={},
+            output=tmp_path / "made.vinfer",
+        )
+        return Bundle.open(path).manifest.provenance.trained_on
+
+    said = trained_on()
+    assert said.count("synthetic pictures (docs/sprites.md)") == 2
+    assert "; its trunk before on " in said
+    (tmp_path / "first" / "training.json").unlink()
+    assert trained_on().endswith("; its trunk started from network.pt")
+
+
 def test_a_folder_that_is_none_of_a_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="vinfer train relations --output"):
         load_trained(tmp_path)

@@ -284,6 +284,16 @@ def test_validation_of_other_names_is_refused(
         train_relations(config(), tmp_path, data=(data[0], fewer))
 
 
+def test_fewer_pictures_where_they_are_made() -> None:
+    stills = config().data
+    assert (stills.fewer(8).train_pictures, stills.fewer(800).train_pictures) == (8, 20)  # type: ignore[union-attr]
+    clips = {"kind": "sprite_clips", "train_clips": 50, "train_singles": 9, "frames_per_clip": 4}
+    few = config(data=clips).data.fewer(10)
+    training, validation = few.model_copy(update={"validation_clips": 2}).load()
+    assert len(training.pictures) == 12
+    assert len(validation.pictures) == 8
+
+
 def test_configuration_files(tmp_path: Path) -> None:
     path = tmp_path / "relations.yaml"
     path.write_text("data: {kind: sprites, train_pictures: 5}\nepochs: 3\n")

@@ -47,7 +47,12 @@ def precision(
 ) -> None:
     """Measure a relation model in fewer bits on its validation pictures, accept or refuse each."""
     from vinfer.bundles import Bundle, find_bundle
-    from vinfer.export.relation_precision import CLIP_SEED, measure_precisions, write_precisions
+    from vinfer.export.relation_precision import (
+        CALIBRATION_PICTURES,
+        CLIP_SEED,
+        measure_precisions,
+        write_precisions,
+    )
     from vinfer.training.clip_thresholds import clips_with_cuts
     from vinfer.training.relation_config import read_training_config
 
@@ -56,7 +61,7 @@ def precision(
     opened = Bundle.open(find_bundle(bundle))
     settings = read_training_config(config)
     note("Reading or drawing the pictures")
-    calibration, validation = settings.data.load()
+    calibration, validation = settings.data.fewer(CALIBRATION_PICTURES).load()
     is_sprites = settings.data.kind in ("sprites", "sprite_clips")
     seen = clips_with_cuts(clips if is_sprites else 0, CLIP_SEED)
     note(f"Measuring on {len(validation.pictures)} pictures and {len(seen)} clips")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -27,7 +27,13 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SpritesSource(_Section):
+class _Source(_Section):
+    def fewer(self, train_pictures: int) -> Self:
+        """The same with about so many training pictures where they are made; files stay whole."""
+        return self
+
+
+class SpritesSource(_Source):
     """Synthetic pictures (docs/sprites.md); the seeds keep training and validation apart."""
 
     kind: Literal["sprites"] = "sprites"
@@ -35,6 +41,10 @@ class SpritesSource(_Section):
     validation_pictures: _Count = 500
     train_seed: _Seed = 1
     validation_seed: _Seed = 1001
+
+    def fewer(self, train_pictures: int) -> Self:
+        """The first training pictures only."""
+        return self.model_copy(update={"train_pictures": min(self.train_pictures, train_pictures)})
 
     def load(self) -> tuple[RelationData, RelationData]:
         """Training and validation."""
@@ -44,7 +54,7 @@ class SpritesSource(_Section):
         )
 
 
-class SpriteClipsSource(_Section):
+class SpriteClipsSource(_Source):
     """Frames of synthetic clips, boxes as a detector's (`sprites.make_clip_frames`).
 
     Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills.
@@ -58,6 +68,13 @@ class SpriteClipsSource(_Section):
     validation_seed: _Seed = 9001
     frames_per_clip: Annotated[int, pydantic.Field(ge=1, le=20)] = 4
     jitter: Annotated[int, pydantic.Field(ge=0, le=8)] = 1
+
+    def fewer(self, train_pictures: int) -> Self:
+        """The first training clips only."""
+        clips = -(-train_pictures // self.frames_per_clip)
+        return self.model_copy(
+            update={"train_clips": min(self.train_clips, clips), "train_singles": 0}
+        )
 
     def load(self) -> tuple[RelationData, RelationData]:
         """Training and validation."""
@@ -77,7 +94,7 @@ class SpriteClipsSource(_Section):
         return training, validation
 
 
-class CocoSource(_Section):
+class CocoSource(_Source):
     """COCO-style boxes with relations (`coco_relations.load_coco_relations`)."""
 
     kind: Literal["coco"] = "coco"
@@ -102,7 +119,7 @@ class CocoSource(_Section):
         )
 
 
-class OpenImagesSource(_Section):
+class OpenImagesSource(_Source):
     """Open Images V4 to V7 (`open_images.load_open_images`), one list of classes for both."""
 
     kind: Literal["open_images"] = "open_images"
@@ -129,7 +146,7 @@ class OpenImagesSource(_Section):
         return training, validation
 
 
-class VrdSource(_Section):
+class VrdSource(_Source):
     """VRD's labels (`vrd.load_vrd`); not exhaustive, so `BatchSection.force_mining` is needed."""
 
     kind: Literal["vrd"] = "vrd"
@@ -144,6 +161,9 @@ class VrdSource(_Section):
             load_vrd(self.train_annotations, images=self.train_images),
             load_vrd(self.validation_annotations, images=self.validation_images),
         )
+
+
+Source = SpritesSource | SpriteClipsSource | CocoSource | OpenImagesSource | VrdSource
 
 
 class NetworkSection(_Section):
@@ -198,10 +218,7 @@ class RelationTrainingConfig(_Section):
         checkpoint_minutes: between checkpoints within an epoch.
     """
 
-    data: Annotated[
-        SpritesSource | SpriteClipsSource | CocoSource | OpenImagesSource | VrdSource,
-        pydantic.Field(discriminator="kind"),
-    ]
+    data: Annotated[Source, pydantic.Field(discriminator="kind")]
     network: NetworkSection = NetworkSection()
     batches: BatchSection = BatchSection()
     epochs: _Count = 14

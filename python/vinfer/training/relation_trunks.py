@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from vinfer.errors import TrainingError
 
-
 _IN_NETWORK = "trunk."
 """Begins the trunk's names in the state dict of a `relation_network.RelationNetwork`."""
 

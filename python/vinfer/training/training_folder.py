@@ -20,22 +20,31 @@ WEIGHTS, RECORD = "network.pt", "training.json"
 _SCHEMA = "vinfer.training/1"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class TrainedRelations:
-    """A trained network and what it was trained for.
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What a training was.
 
     Attributes:
         config: of the training.
         classes, predicates: its vocabularies.
-        network: with the weights of the best epoch, ready to score.
-        map_star: its mAP* on the validation pictures, in [0, 1].
+        map_star: mAP* of the best epoch on the validation pictures, in [0, 1].
     """
 
     config: RelationTrainingConfig
     classes: tuple[str, ...]
     predicates: tuple[str, ...]
-    network: RelationNetwork
     map_star: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class TrainedRelations(TrainingRecord):
+    """The same with what came of it.
+
+    Attributes:
+        network: with the weights of the best epoch, ready to score.
+    """
+
+    network: RelationNetwork
 
 
 def write_record(
@@ -73,13 +82,12 @@ def write_record(
     return path
 
 
-def load_trained(folder: Path) -> TrainedRelations:
-    """Read the folder of a training that is finished.
+def read_record(folder: Path) -> TrainingRecord:
+    """Read what `write_record` wrote.
 
     Raises:
-        TrainingError: it is not such a folder, or a file in it is damaged.
+        TrainingError: there is none, or it is damaged.
         ConfigError: its configuration is of another version of vinfer.
-        MissingDependencyError: PyTorch is not installed.
     """
     path = folder / RECORD
     try:
@@ -101,8 +109,22 @@ def load_trained(folder: Path) -> TrainedRelations:
     except (KeyError, TypeError, ValueError) as exc:
         raise TrainingError(f"{path}: not the record of a training: {exc!r}") from exc
     config = parse_training_config(content, str(path))
+    return TrainingRecord(config, classes, predicates, map_star)
+
+
+def load_trained(folder: Path) -> TrainedRelations:
+    """Read the folder of a training that is finished.
+
+    Raises:
+        TrainingError: it is not such a folder, or a file in it is damaged.
+        ConfigError: its configuration is of another version of vinfer.
+        MissingDependencyError: PyTorch is not installed.
+    """
+    record = read_record(folder)
     from vinfer.training.relation_training import load_network
 
-    vocabularies = RelationData(classes, predicates, (), True, collections.Counter())
-    network = load_network(folder / WEIGHTS, config, vocabularies)
-    return TrainedRelations(config, classes, predicates, network, map_star)
+    vocabularies = RelationData(record.classes, record.predicates, (), True, collections.Counter())
+    network = load_network(folder / WEIGHTS, record.config, vocabularies)
+    return TrainedRelations(
+        record.config, record.classes, record.predicates, record.map_star, network
+    )
