@@ -41,11 +41,10 @@ from vinfer.evaluation.uncertainty import (
     wilson_interval,
 )
 from vinfer.stages.relate import Relator
-from vinfer.training.clip_thresholds import events_of, score_clip
+from vinfer.training.clip_thresholds import clips_with_cuts, events_of, score_clip
 from vinfer.training.sprites import (
     SpriteClip,
     clip_truth,
-    make_clip,
     noisy_detections,
     write_clip,
 )
@@ -219,7 +218,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    clips = [make_clip(args.seed + k, num_cuts=k % 4 == 3) for k in range(args.clips)]
+    clips = clips_with_cuts(args.clips, args.seed)
     bundle = Bundle.open(find_bundle(args.bundle))
     report: dict[str, Any] = {
         "machine": machine(),

@@ -3,15 +3,22 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vinfer.errors import TrainingError
-from vinfer.training.detected_boxes import match_detections, with_detected_boxes
+from vinfer.errors import BundleError, TrainingError
+from vinfer.stages.box_iou import box_iou
+from vinfer.training.detected_boxes import (
+    detections_of,
+    match_detections,
+    with_detected_boxes,
+)
 from vinfer.training.relation_data import RelationData, RelationPicture
+from vinfer.training.sprites import make_clip_frames
 from vinfer.types import Detections
 
 CLASSES = ("person", "dog", "cup")
@@ -45,6 +52,33 @@ def matched(rows: Sequence[tuple[str, float, tuple[float, float, float, float]]]
     return match_detections(
         PICTURE, detections.labels.astype(np.int64), detections.boxes, detections.scores
     ).tolist()
+
+
+def test_a_training_sees_what_a_detector_finds(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra `train`)")
+    from vinfer.training.relation_config import parse_training_config
+    from vinfer.training.relation_training import train_relations
+
+    data = make_clip_frames(2, 70, frames_per_clip=4, jitter=0, drop_percent=0)
+    detections = detections_of(data, "sprites-detector")
+    assert set(detections) == {picture.name for picture in data.pictures}
+    seen = with_detected_boxes(data, detections)
+    assert sum(len(p.triplets) for p in seen.pictures) > 0
+    first = data.pictures[0]
+    assert not np.array_equal(seen.pictures[0].boxes, first.boxes)
+    assert box_iou(seen.pictures[0].boxes, first.boxes).max(1).min() > 0.5
+
+    config = {
+        "data": {"kind": "sprite_clips", "train_clips": 1, "validation_clips": 1},
+        "network": {"trunk": "slim", "filters": 4, "features": 4, "embedding_size": 2},
+        "batches": {"pictures": 8, "short_side": 72, "long_side": 96},
+        "detector": "sprites-detector",
+        "epochs": 1,
+    }
+    result = train_relations(parse_training_config(config), tmp_path, data=(data, data))
+    assert result.skipped == dict(seen.skipped)
+    with pytest.raises(BundleError):
+        train_relations(parse_training_config({**config, "detector": "none"}), tmp_path / "none")
 
 
 def test_detections_are_matched_by_class_and_overlap() -> None:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vinfer.backends import SessionOptions
+from vinfer.bundles import Bundle, find_bundle
 from vinfer.errors import TrainingError
 from vinfer.stages.box_iou import box_iou
+from vinfer.stages.detect import Detector
 from vinfer.training.annotations import box_array, triplet_array, usable_box
 from vinfer.training.relation_data import RelationData, RelationPicture
 from vinfer.types import Detections, Float32Array, Int64Array
@@ -21,6 +24,26 @@ NO_OBJECT = 0.3
 """IoU with every annotated object below which a detection is none of them."""
 
 _BACKGROUND, _UNSURE = -1, -2
+
+
+def detections_of(data: RelationData, bundle: str) -> dict[str, Detections]:
+    """What a detector finds in the pictures of a data set.
+
+    Args:
+        data: with pictures.
+        bundle: of the detector, name or path; its own thresholds are used.
+
+    Returns:
+        By the name of the picture, as `with_detected_boxes` takes it.
+
+    Raises:
+        TrainingError: the data is without pictures, or one can't be read.
+        BundleError: there is no such bundle, or it holds another kind of model.
+    """
+    if data.read is None:
+        raise TrainingError("data: found annotations without pictures, expected some to look at")
+    with Detector(Bundle.open(find_bundle(bundle)), SessionOptions(provider="cpu")) as detector:
+        return {each.name: detector.detect(data.read(each)) for each in data.pictures}
 
 
 def with_detected_boxes(data: RelationData, detections: Mapping[str, Detections]) -> RelationData:

@@ -207,6 +207,8 @@ class RelationTrainingConfig(_Section):
 
     Attributes:
         data, network, batches: see there.
+        detector: name or path of a detection bundle whose boxes the training pictures get in place
+            of the annotated ones (`detected_boxes`), so that its mistakes are mined as negatives.
         epochs: most epochs.
         patience: end when the validation mAP* has not risen for this many epochs; None: never.
         learning_rate: of Adam, falling to 0 along a cosine.
@@ -221,6 +223,7 @@ class RelationTrainingConfig(_Section):
     data: Annotated[Source, pydantic.Field(discriminator="kind")]
     network: NetworkSection = NetworkSection()
     batches: BatchSection = BatchSection()
+    detector: str | None = None
     epochs: _Count = 14
     patience: _Count | None = None
     learning_rate: _Positive = 2e-3

@@ -18,6 +18,7 @@ from vinfer.errors import MissingDependencyError, TrainingError
 from vinfer.threads import usable_threads
 from vinfer.training.batches import Batch, RelationBatches, keep_hardest
 from vinfer.training.checkpoints import load_checkpoint, save_checkpoint
+from vinfer.training.detected_boxes import detections_of, with_detected_boxes
 from vinfer.training.relation_config import RelationTrainingConfig
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_network import RelationNetwork
@@ -96,6 +97,7 @@ def train_relations(
         progress: called after every batch.
 
     Raises:
+        BundleError: the configuration's detector is none.
         TrainingError: the data can't be used, training and validation have other names or another
             order of them, the loss is no number, or the checkpoint is damaged or of another
             configuration.
@@ -105,6 +107,8 @@ def train_relations(
     torch.set_num_threads(config.threads or usable_threads())
     training, validation = data or config.data.load()
     _check_vocabularies(training, validation)
+    if config.detector is not None:
+        training = with_detected_boxes(training, detections_of(training, config.detector))
     run = _Run(config, output, training, validation, progress or (lambda _: None))
     with _logs(output / LOGS) as log:
         result = run.finish(log)
