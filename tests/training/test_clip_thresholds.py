@@ -111,9 +111,23 @@ def test_predicates_share_the_false_events_that_are_allowed() -> None:
     def score(frame: int) -> float:
         return 0.9 * (is_true(frame) or 300 <= frame <= 330)  # the second one is false
 
-    assert choose_event_thresholds([clip(score)], NAMES, most_false_per_minute=1.9) == {}
-    chosen = choose_event_thresholds([clip(score)], NAMES, most_false_per_minute=2)
-    assert chosen["holds"].false == 1
+    def spoilt(frame: int) -> float:
+        return score(frame) + 0.9 * (400 <= frame <= 430)  # and so is the third
+
+    clips = []
+    for number, (made, predicate) in enumerate([(score, 0), (spoilt, 1)]):
+        scored = clip(made, predicate=predicate)
+        truth = dataclasses.replace(scored.truth, stream=f"clip {number}")
+        clips.append(dataclasses.replace(scored, truth=truth))
+
+    def false(most: float) -> dict[str, int]:
+        chosen = choose_event_thresholds(clips, NAMES, most_false_per_minute=most)
+        return {name: each.false for name, each in chosen.items()}
+
+    # Two minutes of clips.
+    assert false(0.4) == {}
+    assert false(0.5) == false(1) == {"holds": 1}
+    assert false(1.5) == {"holds": 1, "linked to": 2}
 
 
 def test_a_symmetric_predicate_is_one_event_either_way_round() -> None:
