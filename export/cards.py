@@ -70,7 +70,7 @@ def relation_card(manifest: RelationManifest, limits: str = "") -> str:
     picture = manifest.picture
     assert picture is not None
     events = "\n".join(
-        f"| `{name}` | {t.on:.2f} | {t.off:.2f} | {t.min_duration:g} s |"
+        f"| `{name}` | {t.on:g} | {t.off:g} | {t.min_duration:g} s | {t.max_missing:g} s |"
         for name, t in manifest.events.items()
     )
     figures = "\n".join(f"- {line}" for line in _figures(manifest.quality))
@@ -94,9 +94,9 @@ all when none does. It looks at the picture (docs/relations.md).
 
 **Events** are made of these only:
 
-| predicate | on | off | shortest |
-|---|---|---|---|
-{events or "| none | | | |"}
+| predicate | on | off | shortest | survives a miss of |
+|---|---|---|---|---|
+{events or "| none | | | | |"}
 
 **Measured**
 

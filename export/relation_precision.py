@@ -12,7 +12,7 @@ import numpy as np
 
 from vinfer.backends import Session, SessionOptions
 from vinfer.backends.base import Array
-from vinfer.bundles import Bundle, RelationManifest, write_bundle
+from vinfer.bundles import Bundle, RelationManifest, find_bundle, write_bundle
 from vinfer.errors import BundleSchemaError, ConfigError, MissingDependencyError
 from vinfer.evaluation.events import evaluate_events
 from vinfer.export.precision import (
@@ -25,6 +25,7 @@ from vinfer.export.precision import (
     relation_variants,
 )
 from vinfer.export.relation_network import OUTPUT
+from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training.batch_plan import BatchSettings
 from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
@@ -56,8 +57,8 @@ def measure_precisions(
 ) -> tuple[dict[str, Any], list[Variant]]:
     """Measure int8, float16 and bfloat16 by mAP* over all pairs of annotated objects.
 
-    With clips also by the F1 of the bundle's events on them, at temporal IoU 0.5, objects as
-    `clip_thresholds.seen_objects` gives them.
+    With clips also by the F1 of the bundle's events on them, at temporal IoU 0.5, with objects as
+    the bundle's detector finds them (`clip_thresholds.seen_objects`).
 
     Args:
         bundle: a relation model that sees the picture.
@@ -73,7 +74,7 @@ def measure_precisions(
         The report, see `vinfer.export.precision.gate`, and what was measured.
 
     Raises:
-        BundleSchemaError: the bundle holds another kind of model.
+        BundleError: the bundle holds another kind of model, or its detector is not there.
         ConfigError: the data has other classes or predicates than the bundle.
         TrainingError: a picture can't be read.
         InputError: the graph has nothing to quantize, or mAP* is undefined on these pictures.
@@ -92,7 +93,11 @@ def measure_precisions(
     feeds = (named(feed.arrays) for feed in picture_feeds(few, settings) if any(feed.pairs))
     variants = relation_variants(model, feeds)
 
-    objects = [seen_objects(clip) for clip in clips]
+    objects: list[tuple[Detections, ...]] = []
+    if clips:
+        followed = Bundle.open(find_bundle(manifest.detector))
+        with Detector(followed, SessionOptions(provider="cpu")) as detector:
+            objects = [seen_objects(clip, detector) for clip in clips]
 
     def measure(session: Session) -> Measurement:
         measured = measure_session(

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vinfer.backends import SessionOptions
-from vinfer.bundles import Bundle, EventThresholds, PicturePreprocess, default_bundle_dir
+from vinfer.bundles import (
+    Bundle,
+    EventThresholds,
+    PicturePreprocess,
+    default_bundle_dir,
+    find_bundle,
+)
 from vinfer.export.relation_bundle import BundleText, checked_graph, pack_relation_graph
+from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.stages.resizing import resized_size
 
@@ -64,6 +71,7 @@ def export_trained_relations(
 
     Raises:
         TrainingError: it is not the folder of a finished training, or its data can't be read.
+        BundleError: thresholds are chosen on clips, and the detector is not there.
         ConfigError: a field can't stand in a manifest.
         ModelOutputError: the graph does not give PyTorch's logits.
         MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
@@ -106,7 +114,7 @@ def export_trained_relations(
                 scored = pack_relation_graph(
                     Path(place) / "scored.vinfer", graph, events={}, **fields
                 )
-                events, figures = _on_clips(Bundle.open(scored), symmetric, num_clips)
+                events, figures = _on_clips(Bundle.open(scored), detector, symmetric, num_clips)
             quality["events on the clips that thresholds were chosen on"] = figures
         else:
             report("choosing thresholds of events on the validation pictures")
@@ -136,7 +144,7 @@ def picture_preprocess(
 
 
 def _on_clips(
-    bundle: Bundle, symmetric: tuple[str, ...], num_clips: int
+    bundle: Bundle, detector: str, symmetric: tuple[str, ...], num_clips: int
 ) -> tuple[dict[str, EventThresholds], dict[str, Any]]:
     from vinfer.training.clip_thresholds import (
         choose_event_thresholds,
@@ -145,9 +153,12 @@ def _on_clips(
         seen_objects,
     )
 
-    with Relator(bundle, SessionOptions(provider="cpu")) as relator:
+    options = SessionOptions(provider="cpu")
+    detector_bundle = Bundle.open(find_bundle(detector))
+    with Relator(bundle, options) as relator, Detector(detector_bundle, options) as detect:
         clips = [
-            score_clip(relator, clip, seen_objects(clip)) for clip in clips_with_cuts(num_clips)
+            score_clip(relator, clip, seen_objects(clip, detect))
+            for clip in clips_with_cuts(num_clips)
         ]
         chosen = choose_event_thresholds(clips, relator.predicates, symmetric=symmetric)
     figures = {name: each.to_dict() for name, each in chosen.items()}

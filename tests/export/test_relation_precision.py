@@ -16,13 +16,14 @@ pytest.importorskip("torch", reason="PyTorch is not installed (extra `train`)")
 import torch
 
 from vinfer.backends import SessionOptions
-from vinfer.bundles import Bundle, EventThresholds, PicturePreprocess
+from vinfer.bundles import Bundle, EventThresholds, PicturePreprocess, find_bundle
 from vinfer.cli import exit_codes
 from vinfer.cli.main import main
 from vinfer.errors import BundleSchemaError, ConfigError, InputError
 from vinfer.evaluation.events import evaluate_events
 from vinfer.export.relation_bundle import BundleText, checked_graph, pack_relation_graph
 from vinfer.export.relation_precision import measure_precisions, write_precisions
+from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
 from vinfer.training.relation_config import parse_training_config
@@ -55,7 +56,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     path = pack_relation_graph(
         tmp_path_factory.mktemp("bundles") / "untrained.vinfer",
         checked_graph(network, **fields),
-        text=BundleText("untrained", "1.0.0", "none", "nothing", "Apache-2.0"),
+        text=BundleText("untrained", "1.0.0", "sprites-detector", "nothing", "Apache-2.0"),
         events={"on": EventThresholds()},
         quality={"kept": 1},
         **fields,
@@ -87,8 +88,10 @@ def test_the_float32_figure_is_that_of_pytorch(prepared: Prepared, measured: Any
 
 def test_events_are_counted_as_the_bundle_finds_them(prepared: Prepared, measured: Any) -> None:
     bundle = prepared[1]
-    with Relator(bundle, SessionOptions(provider="cpu")) as relator:
-        scored = score_clip(relator, CLIP, seen_objects(CLIP))
+    options = SessionOptions(provider="cpu")
+    followed = Bundle.open(find_bundle("sprites-detector"))
+    with Relator(bundle, options) as relator, Detector(followed, options) as detector:
+        scored = score_clip(relator, CLIP, seen_objects(CLIP, detector))
     events = events_of(scored, bundle.manifest.events, ())
     f1 = evaluate_events([scored.truth], events).overall.f1
     assert measured[0]["float32"]["metrics"]["event F1"] == pytest.approx(f1, abs=1e-6)

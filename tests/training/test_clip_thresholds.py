@@ -9,16 +9,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vinfer.bundles import EventThresholds
+from vinfer.backends import SessionOptions
+from vinfer.bundles import Bundle, EventThresholds, find_bundle
 from vinfer.errors import TrainingError
 from vinfer.evaluation.event_truth import EventTruth, TrueEvent
 from vinfer.evaluation.events import evaluate_events
+from vinfer.stages.box_iou import box_iou
+from vinfer.stages.detect import Detector
 from vinfer.training.clip_thresholds import (
     FIRST_SEED,
     ScoredClip,
     choose_event_thresholds,
     clips_with_cuts,
     events_of,
+    seen_objects,
 )
 from vinfer.training.sprites import SYMMETRIC, clip_truth, make_clip
 from vinfer.types import Detections, Relations
@@ -147,6 +151,27 @@ def test_the_clips_are_of_seeds_of_their_own() -> None:
     clips = clips_with_cuts(4)
     assert [each.seed for each in clips] == [FIRST_SEED + k for k in range(4)]
     assert [len(each.cuts) for each in clips] == [0, 0, 0, 1]
+
+
+def test_objects_are_seen_as_a_detector_finds_them() -> None:
+    made = make_clip(11, num_frames=20)
+    options = SessionOptions(provider="cpu")
+    with Detector(Bundle.open(find_bundle("sprites-detector")), options) as detector:
+        seen = seen_objects(made, detector)
+        found = detector.detect(made.image(3))
+    assert len(seen) == len(made)
+    for frame, objects in zip(made.frames, seen, strict=True):
+        assert objects.track_ids is not None
+        ids = frame.track_ids.tolist()
+        assert len(set(objects.track_ids.tolist())) == len(objects) <= len(ids)
+        for k, track in enumerate(objects.track_ids.tolist()):
+            assert objects.labels[k] == frame.labels[ids.index(track)]
+            overlap = box_iou(objects.boxes[k : k + 1], frame.boxes[ids.index(track)][None])
+            assert overlap >= 0.5
+    assert {tuple(box) for box in seen[3].boxes.tolist()} <= {
+        tuple(box) for box in found.boxes.tolist()
+    }
+    assert sum(map(len, seen)) > 0.9 * sum(len(frame.labels) for frame in made.frames)
 
 
 def test_ropes_are_labelled_both_ways_and_counted_once() -> None:
