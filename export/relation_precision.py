@@ -14,7 +14,6 @@ from vinfer.backends import Session, SessionOptions
 from vinfer.backends.base import Array
 from vinfer.bundles import Bundle, RelationManifest, find_bundle, write_bundle
 from vinfer.errors import BundleSchemaError, ConfigError, MissingDependencyError
-from vinfer.evaluation.events import evaluate_events
 from vinfer.export.precision import (
     MAX_LOSS,
     Measurement,
@@ -28,7 +27,7 @@ from vinfer.export.relation_network import OUTPUT
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training.batch_plan import BatchSettings
-from vinfer.training.clip_thresholds import events_of, score_clip, seen_objects
+from vinfer.training.clip_thresholds import event_f1, score_clip, seen_objects
 from vinfer.training.relation_data import RelationData
 from vinfer.training.relation_feeds import picture_feeds
 from vinfer.training.relation_scoring import score_with
@@ -169,8 +168,7 @@ def _event_f1(
     manifest = _picture_manifest(bundle)
     relator = Relator(bundle, SessionOptions(), session=session)
     scored = [score_clip(relator, clip, seen) for clip, seen in zip(clips, objects, strict=True)]
-    events = [e for clip in scored for e in events_of(clip, manifest.events, manifest.symmetric)]
-    f1 = evaluate_events([clip.truth for clip in scored], events).overall.f1
+    f1 = event_f1(scored, manifest.events, manifest.symmetric)
     return math.nan if f1 is None else f1
 
 

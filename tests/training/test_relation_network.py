@@ -173,6 +173,33 @@ def test_published_weights_are_taken_over(tmp_path: Path) -> None:
             assert torch.equal(target.state_dict()[name], value), name
 
 
+def test_gradients_do_not_depend_on_the_timing_of_threads() -> None:
+    torch.manual_seed(2)
+    network = RelationNetwork(NetworkConfig(5, 4, trunk="slim", filters=16, features=16)).train()
+    boxes = torch.tensor([[4.0 * k, 3.0 * k, 4.0 * k + 30, 3.0 * k + 40] for k in range(8)])
+    inputs = (
+        torch.rand(1, 3, 96, 96),
+        boxes,
+        torch.zeros(8, dtype=torch.int64),
+        torch.arange(8) % 5,
+        torch.tensor([[i, j] for i in range(8) for j in range(8) if i != j] * 8),
+    )
+
+    def gradient() -> torch.Tensor:
+        network.zero_grad()
+        network(*inputs).square().sum().backward()
+        assert network.trunk is not None
+        return next(network.trunk.parameters()).grad.clone()  # type: ignore[union-attr]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(10))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_trunk_starts_from_an_earlier_training(tmp_path: Path) -> None:
     torch.manual_seed(1)
     earlier = RelationNetwork(dataclasses.replace(SMALL, trunk="slim", coord=False))

@@ -142,6 +142,16 @@ def events_of(
     return [event for event in events if event.type == "close"]
 
 
+def event_f1(
+    clips: Sequence[ScoredClip],
+    thresholds: Mapping[str, EventThresholds],
+    symmetric: Collection[str],
+) -> float | None:
+    """F1 of the events of all clips at temporal IoU 0.5; None where nothing is true or found."""
+    events = [event for clip in clips for event in events_of(clip, thresholds, symmetric)]
+    return evaluate_events([clip.truth for clip in clips], events).overall.f1
+
+
 def choose_event_thresholds(
     clips: Sequence[ScoredClip],
     predicates: Iterable[str],

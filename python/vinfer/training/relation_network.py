@@ -221,7 +221,12 @@ class RelationNetwork(nn.Module):
             torch.cat([boxes, union_boxes(boxes[first], boxes[second])]),
             torch.cat([box_images, box_images[first]]),
         )
-        return features[subjects], features[objects], features[num_boxes + order]
+        # Not indexing: the gradient of that adds in the order in which threads come.
+        return (
+            features.index_select(0, subjects),
+            features.index_select(0, objects),
+            features.index_select(0, num_boxes + order),
+        )
 
     def _rois(self, picture: Tensor, rois: Tensor, roi_images: Tensor) -> Tensor:
         assert self.trunk is not None

@@ -87,7 +87,8 @@ def train_relations(
     """Train, validate after every epoch, keep the best weights.
 
     Where ``output`` holds a checkpoint of the same configuration, training goes on from it and ends
-    with the weights that it would have had without the interruption.
+    with the weights that it would have had without the interruption, to the bit where the number of
+    threads is the same: another number rounds sums differently.
 
     Args:
         config: what to do.
@@ -315,7 +316,7 @@ class _Run:
 
 
 def identity(config: RelationTrainingConfig) -> str:
-    """Hash of what decides the weights: threads and checkpoints do not."""
+    """Hash of what decides the weights. Threads change only how sums are rounded."""
     content = config.model_dump(mode="json", exclude={"threads", "checkpoint_minutes"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
