@@ -195,7 +195,8 @@ def _reduce_mean(attributes: Any, x: Any, axes: Any) -> Any:
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "Add": lambda _, a, b: a + b,
-    "Clip": lambda _, x, low, high: x.clamp(low, high),
+    # Not clamp: with bounds that are tensors inductor fails to compile it (PyTorch 2.13).
+    "Clip": lambda _, x, low, high: torch.minimum(torch.maximum(x, low), high),
     "Concat": lambda attributes, *parts: torch.cat(parts, attributes["axis"]),
     "Conv": _conv,
     "Div": _integer_or_true_division,
