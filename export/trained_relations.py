@@ -83,7 +83,7 @@ def export_trained_relations(
     report(f"reading {folder}")
     trained = load_trained(folder)
     kind = trained.config.data.kind
-    is_sprites = kind in ("sprites", "sprite_clips")
+    is_sprites = trained.config.data.is_sprites
     symmetric = _symmetric(trained) if is_sprites else ()
     picture = _clip_sized(trained) if kind == "sprites" else _as_trained(trained)
     report("exporting the graph and comparing it with PyTorch")

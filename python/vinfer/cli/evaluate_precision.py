@@ -62,8 +62,7 @@ def precision(
     settings = read_training_config(config)
     note("Reading or drawing the pictures")
     calibration, validation = settings.data.fewer(CALIBRATION_PICTURES).load()
-    is_sprites = settings.data.kind in ("sprites", "sprite_clips")
-    seen = clips_with_cuts(clips if is_sprites else 0, CLIP_SEED)
+    seen = clips_with_cuts(clips if settings.data.is_sprites else 0, CLIP_SEED)
     note(f"Measuring on {len(validation.pictures)} pictures and {len(seen)} clips")
     report, variants = measure_precisions(
         opened,

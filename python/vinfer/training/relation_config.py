@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 import yaml
@@ -28,6 +28,9 @@ class _Section(pydantic.BaseModel):
 
 
 class _Source(_Section):
+    is_sprites: ClassVar[bool] = False
+    """Whether it is of the synthetic pictures' vocabulary, for which there are clips."""
+
     def fewer(self, train_pictures: int) -> Self:
         """The same with about so many training pictures where they are made; files stay whole."""
         return self
@@ -36,6 +39,7 @@ class _Source(_Section):
 class SpritesSource(_Source):
     """Synthetic pictures (docs/sprites.md); the seeds keep training and validation apart."""
 
+    is_sprites: ClassVar[bool] = True
     kind: Literal["sprites"] = "sprites"
     train_pictures: _Count = 3000
     validation_pictures: _Count = 500
@@ -60,6 +64,7 @@ class SpriteClipsSource(_Source):
     Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills.
     """
 
+    is_sprites: ClassVar[bool] = True
     kind: Literal["sprite_clips"] = "sprite_clips"
     train_clips: _Count = 1000
     train_singles: Annotated[int, pydantic.Field(ge=0)] = 0
