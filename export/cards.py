@@ -106,12 +106,46 @@ all when none does. It looks at the picture (docs/relations.md).
 """
 
 
+FEWER_BITS = "**In fewer bits**"
+
+
+def with_precisions(card: str, report: Mapping[str, Any]) -> str:
+    """A card that says, too, what fewer bits cost; what it said of them before is replaced.
+
+    Args:
+        card: of the bundle.
+        report: of `vinfer.export.precision.gate`.
+    """
+    before, _, _ = card.partition(FEWER_BITS)
+    rows = [("float32", "", report["float32"]["metrics"], "")] + [
+        (
+            variant["precision"],
+            variant.get("backend", ""),
+            variant.get("metrics", {}),
+            "accepted" if variant["accepted"] else f"refused: {variant['reason']}",
+        )
+        for variant in report["variants"]
+    ]
+    lines = [
+        f"| {precision} | {backend} | {_listed(metrics)} | {verdict} |"
+        for precision, backend, metrics, verdict in rows
+    ]
+    return (
+        f"{before.rstrip()}\n\n{FEWER_BITS} (at most {_figure(report['max_loss'])} may be lost)\n\n"
+        "| precision | backend | figures | verdict |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _listed(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+
+
 def _figures(quality: Mapping[str, Any], above: str = "") -> list[str]:
     """One line a group of figures: its path, then the figures themselves."""
     lines = []
     plain = {key: value for key, value in quality.items() if not isinstance(value, Mapping)}
     if plain:
-        text = ", ".join(f"{key} {_figure(value)}" for key, value in plain.items())
+        text = _listed(plain)
         lines.append(f"{above}: {text}" if above else text)
     for key, value in quality.items():
         if isinstance(value, Mapping):

@@ -13,7 +13,8 @@ import numpy as np
 from vinfer.backends import Session, SessionOptions
 from vinfer.backends.base import Array
 from vinfer.bundles import Bundle, RelationManifest, find_bundle, write_bundle
-from vinfer.errors import BundleSchemaError, ConfigError, MissingDependencyError
+from vinfer.errors import BundleSchemaError, MissingDependencyError
+from vinfer.export.cards import with_precisions
 from vinfer.export.precision import (
     MAX_LOSS,
     Measurement,
@@ -27,8 +28,14 @@ from vinfer.export.relation_network import OUTPUT
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.training.batch_plan import BatchSettings
-from vinfer.training.clip_thresholds import event_f1, score_clip, seen_objects
-from vinfer.training.relation_data import RelationData
+from vinfer.training.clip_thresholds import (
+    Objects,
+    event_f1,
+    known_objects,
+    score_clip,
+    seen_objects,
+)
+from vinfer.training.relation_data import RelationData, check_vocabulary
 from vinfer.training.relation_feeds import picture_feeds
 from vinfer.training.relation_scoring import score_with
 from vinfer.training.sprites import SpriteClip
@@ -74,14 +81,14 @@ def measure_precisions(
 
     Raises:
         BundleError: the bundle holds another kind of model, or its detector is not there.
-        ConfigError: the data has other classes or predicates than the bundle.
-        TrainingError: a picture can't be read.
+        TrainingError: the data has other classes or predicates than the bundle, or a picture can't
+            be read.
         InputError: the graph has nothing to quantize, or mAP* is undefined on these pictures.
         MissingDependencyError: onnx is not installed.
     """
     manifest = _picture_manifest(bundle)
-    for data in (calibration, validation):
-        _check_vocabulary(manifest, data)
+    for name, data in (("calibration data", calibration), ("validation data", validation)):
+        check_vocabulary(name, data, manifest.labels, manifest.predicates, "the bundle")
     model = with_logits(bundle.graph())
     roles = {str(role): name for role, name in manifest.input_roles.items()}
 
@@ -96,7 +103,7 @@ def measure_precisions(
     if clips:
         followed = Bundle.open(find_bundle(manifest.detector))
         with Detector(followed, SessionOptions(provider="cpu")) as detector:
-            objects = [seen_objects(clip, detector) for clip in clips]
+            objects = [_found(clip, seen_objects(clip, detector)) for clip in clips]
 
     def measure(session: Session) -> Measurement:
         measured = measure_session(
@@ -159,6 +166,10 @@ def measure_session(
     return Measurement({METRIC: math.nan if quality is None else quality}, np.concatenate(found))
 
 
+def _found(clip: SpriteClip, objects: Objects) -> tuple[Detections, ...]:
+    return tuple(objects(number, clip.image(number)) for number in range(len(clip)))
+
+
 def _event_f1(
     bundle: Bundle,
     session: Session,
@@ -167,7 +178,10 @@ def _event_f1(
 ) -> float:
     manifest = _picture_manifest(bundle)
     relator = Relator(bundle, SessionOptions(), session=session)
-    scored = [score_clip(relator, clip, seen) for clip, seen in zip(clips, objects, strict=True)]
+    scored = [
+        score_clip(relator, clip, known_objects(found))
+        for clip, found in zip(clips, objects, strict=True)
+    ]
     f1 = event_f1(scored, manifest.events, manifest.symmetric)
     return math.nan if f1 is None else f1
 
@@ -213,6 +227,7 @@ def write_precisions(
         }
     )
     files = {name: bundle.read(name) for name in manifest.files}
+    files["card.md"] = with_precisions(bundle.card(), report).encode()
     return write_bundle(output, changed, {**files, manifest.graph: graph})
 
 
@@ -253,18 +268,6 @@ def _picture_manifest(bundle: Bundle) -> RelationManifest:
             "a relation model that does; such a one is made by `vinfer train relations`"
         )
     return manifest
-
-
-def _check_vocabulary(manifest: RelationManifest, data: RelationData) -> None:
-    for what, own, found in (
-        ("classes", manifest.labels, data.classes),
-        ("predicates", manifest.predicates, data.predicates),
-    ):
-        if own != found:
-            raise ConfigError(
-                f"data: found {what} {', '.join(found[:5])}…, expected those of the bundle in its "
-                f"order: {', '.join(own[:5])}…"
-            )
 
 
 def _onnx() -> Any:

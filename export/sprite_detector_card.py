@@ -24,7 +24,7 @@ Finds the eight kinds of objects of vinfer's synthetic pictures and clips (docs/
 what is built on a detector can be tried on clips whose every relation is known. It is of no use on
 photographs.
 
-**Network.** 0.28 million parameters, float32, made for this: at every fourth pixel a score a kind
+**Network.** 0.28 million parameters, float32, made for this: at every fourth pixel a score a class
 and the distances to the four sides of a box.
 
 **Licence.** Apache-2.0, as vinfer.
@@ -37,9 +37,8 @@ bytes on one machine; another processor or version of PyTorch rounds differently
 is fitted in and padded. Best is 144x192, the size of a clip, where no pixel is resized. **Output.**
 `boxes` `[N, 1728, 4]`, xyxy in pixels of the input, and `scores` `[N, 1728, 8]`.
 
-**Hat and bowl** are drawn alike and are as often on a head: nothing in a picture tells them apart.
-They share one score, and suppression, which looks across classes here, keeps the first label: every
-bowl is called `hat`, in every frame, so that no track changes its name.
+**Hat and bowl** have one shape; in clips, and in what this was trained on, bowls are upside down.
+In stills as they usually are a bowl looks like a hat and is called so.
 
 **Quality.** {_figures(quality, nms)}
 
@@ -53,7 +52,7 @@ def _figures(quality: SpriteDetectorQuality | None, nms: Nms) -> str:
     recall = ", ".join(f"{name} {100 * share:.1f} %" for name, share in quality.recall.items())
     return f"""\
 On {quality.num_pictures} frames of held-out clips after H.264, scores from {nms.score_threshold}:
-objects found, hat and bowl counted as one: {recall};
+objects found: {recall};
 {quality.false_per_picture:.3f} false detections a frame. The worst side of a box is off by
 {quality.error_median:.2f} pixels in the median, by up to {quality.error_95:.2f} in 95 % of the
 boxes, and by no more than one pixel in {100 * quality.within_a_pixel:.1f} %."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,16 @@ from vinfer.export.relation_bundle import BundleText, checked_graph, pack_relati
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
 from vinfer.stages.resizing import resized_size
+from vinfer.threads import usable_threads
 
 if TYPE_CHECKING:
     from vinfer.training.batch_plan import BatchSettings
     from vinfer.training.relation_config import Source
     from vinfer.training.training_folder import TrainedRelations
 
-THRESHOLD_CLIPS = 100
-"""Ten minutes of synthetic clips."""
+THRESHOLD_CLIPS = 300
+"""Half an hour of synthetic clips: what is false once in ten minutes has to be seen more than once.
+"""
 
 LEAST_PRECISION = 0.9
 """Of an event's threshold on validation pictures, where there are no clips."""
@@ -147,19 +150,27 @@ def _on_clips(
     bundle: Bundle, detector: str, symmetric: tuple[str, ...], num_clips: int
 ) -> tuple[dict[str, EventThresholds], dict[str, Any]]:
     from vinfer.training.clip_thresholds import (
+        ScoredClip,
         choose_event_thresholds,
         clips_with_cuts,
         score_clip,
         seen_objects,
     )
+    from vinfer.training.sprites import SpriteClip
 
-    options = SessionOptions(provider="cpu")
+    # Pictures are small: clips side by side use more of the cores than one picture can.
+    options = SessionOptions(provider="cpu", threads=1)
     detector_bundle = Bundle.open(find_bundle(detector))
-    with Relator(bundle, options) as relator, Detector(detector_bundle, options) as detect:
-        clips = [
-            score_clip(relator, clip, seen_objects(clip, detect))
-            for clip in clips_with_cuts(num_clips)
-        ]
+    with (
+        Relator(bundle, options) as relator,
+        Detector(detector_bundle, options) as detect,
+        ThreadPoolExecutor(usable_threads()) as threads,
+    ):
+
+        def score(clip: SpriteClip) -> ScoredClip:
+            return score_clip(relator, clip, seen_objects(clip, detect))
+
+        clips = list(threads.map(score, clips_with_cuts(num_clips)))
         chosen = choose_event_thresholds(clips, relator.predicates, symmetric=symmetric)
     figures = {name: each.to_dict() for name, each in chosen.items()}
     return {name: each.thresholds for name, each in chosen.items()}, figures

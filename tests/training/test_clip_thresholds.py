@@ -157,7 +157,8 @@ def test_objects_are_seen_as_a_detector_finds_them() -> None:
     made = make_clip(11, num_frames=20)
     options = SessionOptions(provider="cpu")
     with Detector(Bundle.open(find_bundle("sprites-detector")), options) as detector:
-        seen = seen_objects(made, detector)
+        objects_of = seen_objects(made, detector)
+        seen = [objects_of(k, made.image(k)) for k in range(len(made))]
         found = detector.detect(made.image(3))
     assert len(seen) == len(made)
     for frame, objects in zip(made.frames, seen, strict=True):

@@ -15,7 +15,7 @@ from vinfer.stages.relate import Relator
 
 pytest.importorskip("av", reason="PyAV is not installed (extra `video`)")
 
-from vinfer.training.clip_thresholds import events_of, score_clip
+from vinfer.training.clip_thresholds import events_of, known_objects, score_clip
 from vinfer.training.sprites import (
     CLASSES,
     PREDICATES,
@@ -62,7 +62,7 @@ def test_it_finds_events_that_boxes_do_not_tell(bundle: Bundle, kinds: tuple[str
             clip = make_clip(seed, kinds=kinds)
             objects = noisy_detections(clip, seed, jitter=0, drop_percent=0, switch_percent=0)
             truths.append(truth_of_labels(clip_truth(clip, f"sprites-{seed}")))
-            scored = score_clip(relator, clip, objects)
+            scored = score_clip(relator, clip, known_objects(objects))
             events += events_of(scored, manifest.events, manifest.symmetric)
     found = evaluate_events(truths, events).by_predicate
     for predicate in (kind.replace("_", " ") for kind in kinds):

@@ -25,7 +25,7 @@ from vinfer.training.sprites.rules import relations_of
 from vinfer.training.sprites.scene import Arm, Burst, Rope, Trail
 from vinfer.training.sprites.scenes import make_scene
 
-FRAMES = {0: "08795ee58b592850", 31: "8670bab0e199ba98", 59: "837cbf17799c2e19"}
+FRAMES = {0: "b0c43d5afc46b473", 31: "67ec248b996a243d", 59: "837cbf17799c2e19"}
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,17 @@ import itertools
 import numpy as np
 import pytest
 
-from vinfer.training.sprites import CLASSES, PREDICATES, TWINNED, example_scene, render
+from vinfer.training.sprites import (
+    CLASSES,
+    PREDICATES,
+    TWINNED,
+    example_scene,
+    make_sprite_data,
+    render,
+)
 from vinfer.training.sprites.raster import draw_scene, draw_sprite
 from vinfer.training.sprites.rules import relations_of
-from vinfer.training.sprites.scene import CRATE, HAT, PERSON, Scene, Sprite, Texture
+from vinfer.training.sprites.scene import BOWL, CRATE, HAT, PERSON, Scene, Sprite, Texture
 from vinfer.training.sprites.shapes import shape_of
 
 
@@ -80,6 +87,32 @@ def test_examples_show_their_predicate(kind: str) -> None:
             expected = {"on"} if kind == "wears" else set()
             assert {PREDICATES[p] for _, p, _ in twin} == expected, seed
     assert render(scene, 0, 0).shape == (128, 128, 3)
+
+
+def test_an_inverted_sprite_is_the_same_one_upside_down() -> None:
+    texture = Texture((255, 0, 0), (0, 255, 0), 3, (1, 1))
+    for y in (4, -6):
+        upright, inverted = np.zeros((2, 32, 32, 3), np.uint8)
+        draw_sprite(upright, Sprite(BOWL, 6, y, 20, 10, texture))
+        draw_sprite(inverted, Sprite(BOWL, 6, 22 - y, 20, 10, texture, inverted=True))
+        assert upright.any()
+        np.testing.assert_array_equal(inverted, upright[::-1])
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_bowls_look_like_hats_in_stills_unless_they_are_inverted(inverted: bool) -> None:
+    usual = make_sprite_data(12, 4)
+    data = make_sprite_data(12, 4, inverted_bowls=inverted)
+    assert data.read is not None
+    assert usual.read is not None
+    for picture, as_usual in zip(data.pictures, usual.pictures, strict=True):
+        np.testing.assert_array_equal(picture.boxes, as_usual.boxes)
+        np.testing.assert_array_equal(picture.triplets, as_usual.triplets)
+        changed = (data.read(picture) != usual.read(as_usual)).any(2)
+        assert changed.any() == (inverted and BOWL in picture.labels)
+        for x1, y1, x2, y2 in picture.boxes[picture.labels == BOWL].astype(int):
+            changed[y1:y2, x1:x2] = False
+        assert not changed.any()
 
 
 def test_a_sprite_may_leave_the_canvas() -> None:

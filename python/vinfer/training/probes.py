@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vinfer.errors import TrainingError
-from vinfer.training.relation_data import PairTable, RelationData, pair_table
+from vinfer.training.relation_data import (
+    PairTable,
+    RelationData,
+    check_vocabulary,
+    pair_table,
+)
 from vinfer.training.relation_fit import reproducible
 from vinfer.types import Float32Array
 
@@ -37,7 +42,8 @@ def class_pair_scores(training: RelationData, test: RelationData) -> Float32Arra
     Raises:
         TrainingError: the vocabularies differ.
     """
-    _check_vocabularies(training, test)
+    names = training.classes, training.predicates
+    check_vocabulary("test data", test, *names, "the training data")
     known, asked = pair_table(training), pair_table(test)
     classes = len(training.classes)
     of_known = known.subject_labels * classes + known.object_labels
@@ -76,7 +82,8 @@ def geometry_scores(
     Raises:
         TrainingError: the vocabularies differ, or ``seed`` or ``epochs`` is out of range.
     """
-    _check_vocabularies(training, test)
+    names = training.classes, training.predicates
+    check_vocabulary("test data", test, *names, "the training data")
     if seed < 0 or epochs < 1:
         raise TrainingError(
             f"seed {seed}, epochs {epochs}: expected a seed of 0 or more, and 1 epoch or more"
@@ -126,12 +133,3 @@ def _fit(network: nn.Module, inputs: Tensor, targets: Tensor, epochs: int) -> No
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-
-
-def _check_vocabularies(training: RelationData, test: RelationData) -> None:
-    if (training.classes, training.predicates) != (test.classes, test.predicates):
-        raise TrainingError(
-            f"found {len(training.classes)} classes and {len(training.predicates)} predicates in "
-            f"the training data and {len(test.classes)} and {len(test.predicates)} in the test "
-            "data, or other names; expected two splits of one data set"
-        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vinfer.errors import TrainingError
 from vinfer.types import Float32Array, Int64Array
 
 UInt8Image = npt.NDArray[np.uint8]
@@ -63,6 +65,34 @@ class RelationData:
     exhaustive: bool
     skipped: collections.Counter[str]
     read: Callable[[RelationPicture], UInt8Image] | None = None
+
+
+def check_vocabulary(
+    name: str, data: RelationData, classes: Sequence[str], predicates: Sequence[str], whose: str
+) -> None:
+    """Refuse a split with other names than those that it is to go with, or in another order.
+
+    Args:
+        name: of the split, for the error.
+        data: the split.
+        classes, predicates: expected.
+        whose: they are, for the error.
+
+    Raises:
+        TrainingError: it has others.
+    """
+    for what, found, expected in (
+        ("classes", data.classes, classes),
+        ("predicates", data.predicates, predicates),
+    ):
+        if tuple(found) != tuple(expected):
+            pairs = itertools.zip_longest(found, expected)
+            first = next(k for k, (a, b) in enumerate(pairs) if a != b)
+            raise TrainingError(
+                f"{name}: found {len(found)} {what}, number {first} is "
+                f"{[*found[first : first + 1]]}; expected the {len(expected)} of {whose} in the "
+                f"same order, number {first} {[*expected[first : first + 1]]}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -126,10 +126,25 @@ class RelationNetwork(nn.Module):
         Returns:
             float32 ``[m, predicates]``, and one more column, the background, with "softmax_bg".
         """
+        return self.pair_logits(self.picture_features(images), boxes, box_images, labels, pairs)
+
+    def picture_features(self, images: Tensor) -> Tensor | None:
+        """The part of `forward` that does not depend on objects; None with ``visual`` off."""
+        return None if self.trunk is None else self.trunk.picture(images)
+
+    def pair_logits(
+        self,
+        picture: Tensor | None,
+        boxes: Tensor,
+        box_images: Tensor,
+        labels: Tensor,
+        pairs: Tensor,
+    ) -> Tensor:
+        """The rest of `forward`, of what `picture_features` gave."""
         subjects, objects = pairs[:, 0], pairs[:, 1]
         parts = []
         if self.pair is not None:
-            parts.append(self.pair(self._pair_maps(images, boxes, box_images, subjects, objects)))
+            parts.append(self.pair(self._pair_maps(picture, boxes, box_images, subjects, objects)))
         if self.config.embedding:
             subject = self.subject_embedding(labels[subjects])
             object_ = self.object_embedding(labels[objects])
@@ -169,7 +184,7 @@ class RelationNetwork(nn.Module):
 
     def _pair_maps(
         self,
-        images: Tensor,
+        picture: Tensor | None,
         boxes: Tensor,
         box_images: Tensor,
         subjects: Tensor,
@@ -178,7 +193,7 @@ class RelationNetwork(nn.Module):
         """``[m, 3 * (C + 2), 7, 7]``: features and positions of subject, object and union."""
         unions = union_boxes(boxes[subjects], boxes[objects])
         subject, object_, union = self._roi_features(
-            images, boxes, box_images, subjects, objects, unions
+            picture, boxes, box_images, subjects, objects, unions
         )
         maps = []
         for features, of in (
@@ -194,16 +209,15 @@ class RelationNetwork(nn.Module):
 
     def _roi_features(
         self,
-        images: Tensor,
+        picture: Tensor | None,
         boxes: Tensor,
         box_images: Tensor,
         subjects: Tensor,
         objects: Tensor,
         unions: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
-        if self.trunk is None:
+        if picture is None:
             return None, None, None
-        picture = self.trunk.picture(images)
         if torch.compiler.is_exporting():
             # As it is defined, each pair with RoIs of its own: export/ rewrites the graph.
             return (

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
+from vinfer.bundles import find_bundle
 from vinfer.errors import MissingDependencyError, TrainingError
 from vinfer.threads import usable_threads
 from vinfer.training.batches import Batch, RelationBatches, keep_hardest
 from vinfer.training.checkpoints import load_checkpoint, save_checkpoint
 from vinfer.training.detected_boxes import detections_of, with_detected_boxes
 from vinfer.training.relation_config import RelationTrainingConfig
-from vinfer.training.relation_data import RelationData
+from vinfer.training.relation_data import RelationData, check_vocabulary
 from vinfer.training.relation_network import RelationNetwork
 from vinfer.training.relation_scoring import PairScores, score_pairs
 from vinfer.training.training_folder import WEIGHTS, write_record
@@ -106,8 +107,11 @@ def train_relations(
         MissingDependencyError: tensorboardX is not installed.
     """
     torch.set_num_threads(config.threads or usable_threads())
+    if config.detector is not None:
+        find_bundle(config.detector)  # before the work of reading data
     training, validation = data or config.data.load()
-    _check_vocabularies(training, validation)
+    names = training.classes, training.predicates
+    check_vocabulary("validation data", validation, *names, "the training data")
     if config.detector is not None:
         training = with_detected_boxes(training, detections_of(training, config.detector))
     run = _Run(config, output, training, validation, progress or (lambda _: None))
@@ -115,21 +119,6 @@ def train_relations(
         result = run.finish(log)
     write_record(output, config, training, map_star=result.map_star)
     return result
-
-
-def _check_vocabularies(training: RelationData, validation: RelationData) -> None:
-    for name in ("classes", "predicates"):
-        ours, theirs = getattr(training, name), getattr(validation, name)
-        if ours != theirs:
-            first = next(
-                (k for k, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
-                min(len(ours), len(theirs)),
-            )
-            raise TrainingError(
-                f"validation data: found {len(theirs)} {name}, number {first} is "
-                f"{theirs[first : first + 1]}; expected the {len(ours)} of the training data in "
-                f"the same order, number {first} {ours[first : first + 1]}"
-            )
 
 
 def load_network(path: Path, config: RelationTrainingConfig, data: RelationData) -> RelationNetwork:
@@ -162,6 +151,9 @@ class _Run:
         self._batches = RelationBatches(training, config.batch_settings())
         torch.manual_seed(config.seed)
         self._network = RelationNetwork(config.network.config(training))
+        # Any: PyTorch's stubs know no memory format here; channels last is faster.
+        move: Any = self._network.to
+        move(memory_format=torch.channels_last)
         if config.network.weights is not None:
             if self._network.trunk is None:
                 raise TrainingError("network: found weights for a trunk with visual off")
@@ -220,11 +212,13 @@ class _Run:
         share = min(1.0, step / max(1, self._config.epochs * self._steps_an_epoch))
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+        with self._autocast():
+            picture = self._network.picture_features(torch.from_numpy(batch.images))
         if self._config.batches.hard_negatives > 1:
             with torch.no_grad():
-                batch = keep_hardest(batch, self._logits(batch).float().numpy())
+                batch = keep_hardest(batch, self._logits(picture, batch).numpy())
         loss = self._network.loss(
-            self._logits(batch).float(),
+            self._logits(picture, batch),
             torch.from_numpy(batch.labels),
             torch.from_numpy(batch.known),
         )
@@ -240,18 +234,21 @@ class _Run:
         self._optimizer.step()
         return value
 
-    def _logits(self, batch: Batch) -> torch.Tensor:
-        with torch.autocast(
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
             "cpu", dtype=torch.bfloat16, enabled=self._config.precision == "bfloat16"
-        ):
-            logits: torch.Tensor = self._network(
-                torch.from_numpy(batch.images),
+        )
+
+    def _logits(self, picture: torch.Tensor | None, batch: Batch) -> torch.Tensor:
+        with self._autocast():
+            logits = self._network.pair_logits(
+                picture,
                 torch.from_numpy(batch.boxes),
                 torch.from_numpy(batch.box_images),
                 torch.from_numpy(batch.class_labels),
                 torch.from_numpy(batch.pairs[:, 1:]),
             )
-        return logits
+        return logits.float()
 
     def _validate(self) -> float:
         scored: PairScores = score_pairs(

@@ -1,4 +1,4 @@
-"""A small convolutional detector: a score a kind and one box at every fourth pixel.
+"""A small convolutional detector: a score a class and one box at every fourth pixel.
 
 Centres as in "Objects as Points" (Zhou et al. 2019), distances to the box's four sides as in FCOS
 (Tian et al. 2019); features of three strides are summed from coarse to fine (FPN, Lin et al. 2017).
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vinfer.training.sprite_detector_targets import NUM_KINDS, STRIDE
+from vinfer.training.sprite_detector_targets import STRIDE
+from vinfer.training.sprites.scene import CLASSES
 
 STEM, FINE, MIDDLE, COARSE, HEAD = 16, 32, 64, 64, 48
 """Channels at strides 2, 4, 8 and 16, and of the last hidden layer."""
@@ -61,7 +62,7 @@ class SpriteDetectorNetwork(nn.Module):
         self.middle_merge = ConvNorm(MIDDLE, MIDDLE)
         self.middle_to_fine = nn.Conv2d(MIDDLE, FINE, 1)
         self.fine_merge = ConvNorm(FINE, HEAD)
-        self.heat = nn.Conv2d(HEAD, NUM_KINDS, 1)
+        self.heat = nn.Conv2d(HEAD, len(CLASSES), 1)
         self.sides = nn.Conv2d(HEAD, 4, 1)
         with torch.no_grad():
             assert self.heat.bias is not None
@@ -76,7 +77,7 @@ class SpriteDetectorNetwork(nn.Module):
             images: float32 ``[n, 3, height, width]``, normalised; sides are multiples of 16.
 
         Returns:
-            Logits ``[n, kinds, height / 4, width / 4]``, and distances in pixels
+            Logits ``[n, classes, height / 4, width / 4]``, and distances in pixels
             ``[n, 4, height / 4, width / 4]``, as `CellTargets` has them.
         """
         relu = functional.relu

@@ -53,6 +53,8 @@ CLIP_LOOKS: tuple[Mapping[str, Any], ...] = (
     {"occlusion": True},
     {"noise": 14},
     {"occlusion": True, "blur": 1},
+    # What a crate hides in part is the hardest to name.
+    {"kinds": ("inside_of", "inside_of")},
 )
 
 Progress = Callable[[int, int], None]
@@ -102,7 +104,7 @@ def _stills(seed: int) -> Iterator[LabelledPicture]:
     number = 0
     while True:
         look = STILL_LOOKS[number % len(STILL_LOOKS)]
-        data = make_sprite_data(BATCH_OF_STILLS, seed + number, **look)
+        data = make_sprite_data(BATCH_OF_STILLS, seed + number, inverted_bowls=True, **look)
         assert data.read is not None
         for picture in data.pictures:
             yield on_canvas(data.read(picture), picture.labels, picture.boxes)

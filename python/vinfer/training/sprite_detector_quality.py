@@ -1,8 +1,6 @@
 """How well a detector finds sprites in clips after H.264: what is missed, made up, and how far off.
 
-Found is what overlaps by half and has the right kind: a hat that is called a bowl counts as found,
-as nothing in a picture tells them apart; `SpriteDetectorQuality.named_right` says how often the
-name is right.
+Found is what overlaps by half and has the right class.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from vinfer.training.sprite_detector_pictures import (
     LabelledPicture,
     coded_frames,
 )
-from vinfer.training.sprite_detector_targets import KIND_OF_LABEL
 from vinfer.training.sprites import CLASSES, make_clip
 from vinfer.types import Detections, Float32Array, Int64Array
 
@@ -47,7 +44,6 @@ class SpriteDetectorQuality:
     Attributes:
         num_pictures, num_objects: that were looked at.
         recall: share of objects that were found, by class.
-        named_right: share of the found ones that have the right label, by class.
         false_per_picture: detections that are no object, or one found already.
         error_median, error_95: pixels by which the side that is farthest off is off, of the found
             objects: the median, and what 95 % stay below.
@@ -57,7 +53,6 @@ class SpriteDetectorQuality:
     num_pictures: int
     num_objects: int
     recall: Mapping[str, float]
-    named_right: Mapping[str, float]
     false_per_picture: float
     error_median: float
     error_95: float
@@ -111,40 +106,29 @@ def held_out_frames(
 
 def measure(detector: Detector, pictures: Iterable[LabelledPicture]) -> SpriteDetectorQuality:
     """Run a detector over labelled pictures; arguments as for `measure_on_clips`."""
-    kinds = np.array(KIND_OF_LABEL)
     objects: collections.Counter[int] = collections.Counter()
     found: collections.Counter[int] = collections.Counter()
-    right: collections.Counter[int] = collections.Counter()
     errors: list[Float32Array] = []
     num_pictures = num_false = 0
     for picture in pictures:
         detections = detector.detect(picture.image)
-        which = matches(detections, kinds[picture.labels], picture.boxes)
+        which = matches(detections, picture.labels, picture.boxes)
         num_pictures += 1
         num_false += int((which < 0).sum())
         rows = np.flatnonzero(which >= 0)
         true = which[rows]
         objects.update(picture.labels.tolist())
         found.update(picture.labels[true].tolist())
-        is_right = detections.labels[rows] == picture.labels[true]
-        right.update(picture.labels[true][is_right].tolist())
         errors.append(np.abs(detections.boxes[rows] - picture.boxes[true]).max(1, initial=0.0))
     off = np.concatenate(errors)
-
-    def share(
-        part: collections.Counter[int], whole: collections.Counter[int]
-    ) -> Mapping[str, float]:
-        return {
-            CLASSES[label]: round(part[label] / whole[label], 4)
-            for label in range(len(CLASSES))
-            if whole[label]
-        }
-
     return SpriteDetectorQuality(
         num_pictures=num_pictures,
         num_objects=objects.total(),
-        recall=share(found, objects),
-        named_right=share(right, found),
+        recall={
+            CLASSES[label]: round(found[label] / objects[label], 4)
+            for label in range(len(CLASSES))
+            if objects[label]
+        },
         false_per_picture=round(num_false / num_pictures, 4),
         error_median=round(float(np.median(off)), 3) if len(off) else 0.0,
         error_95=round(float(np.quantile(off, 0.95)), 3) if len(off) else 0.0,
@@ -152,20 +136,19 @@ def measure(detector: Detector, pictures: Iterable[LabelledPicture]) -> SpriteDe
     )
 
 
-def matches(detections: Detections, kinds: Int64Array, boxes: Float32Array) -> Int64Array:
-    """Which object each detection is: by score, the free one of its kind that it overlaps most.
+def matches(detections: Detections, labels: Int64Array, boxes: Float32Array) -> Int64Array:
+    """Which object each detection is: by score, the free one of its class that it overlaps most.
 
     Args:
         detections: of one picture, by descending score.
-        kinds: int64 ``[n]``, of the true objects.
+        labels: int64 ``[n]``, of the true objects.
         boxes: float32 ``[n, 4]``, theirs.
 
     Returns:
         int64 ``[detections]``, indices of objects; -1 for a false detection.
     """
     overlaps = box_iou(detections.boxes, boxes)
-    found_kinds = np.array(KIND_OF_LABEL)[detections.labels]
-    overlaps[found_kinds[:, None] != kinds[None]] = 0
+    overlaps[detections.labels[:, None] != labels[None]] = 0
     which = np.full(len(detections), -1, np.int64)
     for row in range(len(detections)):
         if len(boxes) and overlaps[row].max() >= MIN_OVERLAP:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from vinfer.training.sprites.scene import BOWL, CLASSES, HAT
+from vinfer.training.sprites.scene import CLASSES
 from vinfer.types import Float32Array, Int64Array
 
 STRIDE = 4
@@ -19,20 +19,13 @@ by much."""
 REACH = 1
 """Cells around an object's own, each way, that learn its box, too."""
 
-KIND_OF_LABEL: tuple[int, ...] = tuple(
-    HAT if label == BOWL else label - (label > BOWL) for label in range(len(CLASSES))
-)
-"""What can be told apart, by label: a hat and a bowl have one shape and are one kind."""
-
-NUM_KINDS = max(KIND_OF_LABEL) + 1
-
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class CellTargets:
     """Targets of one picture.
 
     Attributes:
-        heat: float32 ``[kinds, rows, columns]`` in [0, 1]: 1 at the cells that hold the centre of
+        heat: float32 ``[classes, rows, columns]`` in [0, 1]: 1 at the cells that hold the centre of
             an object, less around them.
         distances: float32 ``[4, rows, columns]``: pixels from the cell's centre to the left, top,
             right and bottom of its object's box; 0 where there is none.
@@ -56,7 +49,7 @@ def cell_targets(labels: Int64Array, boxes: Float32Array, size: tuple[int, int])
         size: (height, width) of the picture in pixels, multiples of `STRIDE`.
     """
     rows, columns = size[0] // STRIDE, size[1] // STRIDE
-    heat = np.zeros((NUM_KINDS, rows, columns), np.float32)
+    heat = np.zeros((len(CLASSES), rows, columns), np.float32)
     distances = np.zeros((4, rows, columns), np.float32)
     owned = np.zeros((rows, columns), np.float32)
     nearest = np.full((rows, columns), np.inf, np.float32)
@@ -65,8 +58,8 @@ def cell_targets(labels: Int64Array, boxes: Float32Array, size: tuple[int, int])
         x, y = (box[:2] + box[2:]) / 2
         own_row, own_column = int(y // STRIDE), int(x // STRIDE)
         off = (row - own_row) ** 2 + (column - own_column) ** 2
-        kind = heat[KIND_OF_LABEL[label]]
-        np.maximum(kind, np.exp(-off / np.float32(2 * SPREAD**2)), out=kind)
+        of_class = heat[label]
+        np.maximum(of_class, np.exp(-off / np.float32(2 * SPREAD**2)), out=of_class)
         # No pixel count: -1 is nearer than any other object's centre.
         far = (STRIDE * (column + 0.5) - x) ** 2 + (STRIDE * (row + 0.5) - y) ** 2
         far[own_row, own_column] = -1

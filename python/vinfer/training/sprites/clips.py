@@ -12,7 +12,7 @@ from vinfer.errors import ConfigError
 from vinfer.training.sprites.backgrounds import Canvas
 from vinfer.training.sprites.keyed_random import KeyedRandom
 from vinfer.training.sprites.rules import relations_of
-from vinfer.training.sprites.scene import PREDICATES, Scene
+from vinfer.training.sprites.scene import PREDICATES, Scene, with_inverted_bowls
 from vinfer.training.sprites.scenes import make_scene
 from vinfer.training.sprites.shots import SHOT, make_shot
 from vinfer.training.sprites.stills import check_look, render
@@ -123,7 +123,8 @@ def make_clip(
 ) -> SpriteClip:
     """Make a clip.
 
-    Each unit becomes related and ceases to be once in a shot; everything moves linearly.
+    Each unit becomes related and ceases to be once in a shot; everything moves linearly. Bowls are
+    drawn upside down, so that a detector can tell them from hats.
 
     Args:
         seed: 0 or more.
@@ -151,7 +152,7 @@ def make_clip(
         known = int(track_ids[-1][-1]) if track_ids else 0
         ids = np.arange(known + 1, known + 1 + len(shot_scenes[0].sprites))
         track_ids += [ids] * len(shot_scenes)
-        scenes += shot_scenes
+        scenes += map(with_inverted_bowls, shot_scenes)
     frames = tuple(_frame(s, ids) for s, ids in zip(scenes, track_ids, strict=True))
     return SpriteClip(
         seed=seed,
@@ -176,7 +177,7 @@ def make_single_frame(seed: int) -> SpriteClip:
         ConfigError: the seed is out of range.
     """
     check_look(seed, CLIP_SIZE, NOISE, 0)
-    scene = make_scene(seed, 0, height=CLIP_SIZE[0], width=CLIP_SIZE[1])
+    scene = with_inverted_bowls(make_scene(seed, 0, height=CLIP_SIZE[0], width=CLIP_SIZE[1]))
     frame = _frame(scene, np.arange(1, len(scene.sprites) + 1))
     return SpriteClip(
         seed=seed,

@@ -73,6 +73,8 @@ def draw_sprite(canvas: Canvas, sprite: Sprite, alpha: int = 256) -> None:
     texture = sprite.texture
     tones = np.array([texture.first, texture.second, DARK], np.uint8)
     tone = _tones(sprite.label, sprite.width, sprite.height, texture.period, texture.slope)
+    if sprite.inverted:
+        body, tone = body[::-1], tone[::-1]
     x1, y1, x2, y2 = sprite.box
     target = canvas[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]
     top, left = max(0, -y1), max(0, -x1)

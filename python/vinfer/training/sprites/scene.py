@@ -57,6 +57,7 @@ class Sprite:
         x, y: left column and top row in pixels.
         width, height: in pixels.
         texture: its colours, whatever its class.
+        inverted: drawn upside down.
     """
 
     label: int
@@ -65,6 +66,7 @@ class Sprite:
     width: int
     height: int
     texture: Texture
+    inverted: bool = False
 
     @property
     def box(self) -> Rect:
@@ -155,3 +157,12 @@ class Scene:
     order: tuple[int, ...] = ()
     pairs: tuple[Pair, ...] = ()
     occluders: tuple[Rect, ...] = ()
+
+
+def with_inverted_bowls(scene: Scene) -> Scene:
+    """The scene with its bowls upside down, so that they do not look like hats."""
+    sprites = tuple(
+        dataclasses.replace(sprite, inverted=True) if sprite.label == BOWL else sprite
+        for sprite in scene.sprites
+    )
+    return dataclasses.replace(scene, sprites=sprites)

@@ -22,7 +22,8 @@ SLAB, LEG = 6, 5
 def shape_of(label: int, width: int, height: int) -> tuple[Mask, Mask]:
     """The body of a sprite, and its outline and details.
 
-    A hat and a bowl have one shape: only the label tells them apart. A car has no front.
+    A hat and a bowl have one shape: where neither is inverted, only the label tells them apart. A
+    car has no front.
 
     Args:
         label: index into `CLASSES`.

@@ -21,7 +21,12 @@ from vinfer.training.sprites.keyed_random import KeyedRandom
 from vinfer.training.sprites.placing import bar_in_front
 from vinfer.training.sprites.raster import draw_scene
 from vinfer.training.sprites.rules import relations_of
-from vinfer.training.sprites.scene import CLASSES, PREDICATES, Scene
+from vinfer.training.sprites.scene import (
+    CLASSES,
+    PREDICATES,
+    Scene,
+    with_inverted_bowls,
+)
 from vinfer.training.sprites.scenes import make_scene
 
 LOOK, BAR, NOISE = 2, 3, 4
@@ -55,6 +60,7 @@ def make_sprite_data(
     noise: int = 8,
     blur: int = 0,
     occlusion: bool = False,
+    inverted_bowls: bool = False,
     keep: bool = False,
 ) -> SpriteData:
     """Make a split. A picture depends on the seed and its number only.
@@ -66,6 +72,8 @@ def make_sprite_data(
         noise: amplitude of the camera's noise, in [0, 64] of 255.
         blur: passes of a 1-2-1 filter, in [0, 8].
         occlusion: put a bar in front of a sprite where one fits that hides no mark or contact.
+        inverted_bowls: draw bowls upside down, as in clips; otherwise nothing but their label tells
+            them from hats.
         keep: keep what was drawn, 48 KiB a picture of 128x128, for training in several epochs.
 
     Returns:
@@ -79,6 +87,8 @@ def make_sprite_data(
         raise ConfigError(f"num_pictures: found {num_pictures}, expected 1 or more")
     height, width = size
     scenes = [make_scene(seed, k, height=height, width=width) for k in range(num_pictures)]
+    if inverted_bowls:
+        scenes = [with_inverted_bowls(scene) for scene in scenes]
     if occlusion:
         scenes = [bar_in_front(KeyedRandom(BAR, seed, k), scene) for k, scene in enumerate(scenes)]
     pictures = tuple(_picture(f"sprites-{seed}-{k}", s) for k, s in enumerate(scenes))
