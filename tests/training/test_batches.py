@@ -458,6 +458,37 @@ def test_hardest_negatives_are_kept() -> None:
             keep_hardest(pool, bad)
 
 
+def test_half_of_the_pictures_are_mirrored_others_in_each_epoch() -> None:
+    data = data_of(*(picture_of(f"{k}") for k in range(20)))
+    config = dataclasses.replace(SMALL, mirror=True)
+    sets = []
+    for epoch in range(3):
+        flipped = set()
+        for plain, batch in zip(
+            RelationBatches(data, SMALL).epoch(epoch),
+            RelationBatches(data, config).epoch(epoch, num_threads=2),
+            strict=True,
+        ):
+            assert batch.names == plain.names
+            np.testing.assert_array_equal(batch.pairs, plain.pairs)
+            np.testing.assert_array_equal(batch.labels, plain.labels)
+            for k, name in enumerate(batch.names):
+                height, width = batch.sizes[k]
+                found, usual = (each.images[k, :, :height, :width] for each in (batch, plain))
+                mine = batch.box_images == k
+                x1, y1, x2, y2 = plain.boxes[mine].T
+                if (found == usual).all():
+                    np.testing.assert_array_equal(batch.boxes[mine], plain.boxes[mine])
+                    continue
+                flipped.add(name)
+                np.testing.assert_array_equal(found, usual[:, :, ::-1])
+                expected = np.stack([width - x2, y1, width - x1, y2], 1)
+                np.testing.assert_allclose(batch.boxes[mine], expected, rtol=0, atol=1e-5)
+        assert 4 <= len(flipped) <= 16
+        sets.append(flipped)
+    assert sets[0] != sets[1] != sets[2]
+
+
 def test_rare_predicates_fill_a_small_batch() -> None:
     common = tuple((i, 0, j) for i in range(6) for j in range(6) if i != j and (i, j) != (5, 4))
     data = data_of(picture_of("a", num_objects=6, triplets=(*common, (5, 1, 4))), exhaustive=False)

@@ -35,7 +35,8 @@ from vinfer.export.sprite_detector import (  # noqa: E402
     make_sprite_detector,
     sprite_detector_graph,
 )
-from vinfer.training.sprite_detector import collated, fit, mirrored_boxes  # noqa: E402
+from vinfer.training.picture_tensors import mirrored_boxes  # noqa: E402
+from vinfer.training.sprite_detector import collated, fit  # noqa: E402
 from vinfer.training.sprite_detector_network import SpriteDetectorNetwork  # noqa: E402
 
 SHIPPED = Path(vinfer.bundles.__file__).parent / "shipped" / "sprites-detector.vinfer"

@@ -33,6 +33,8 @@ class BatchSettings:
             may be related there.
         hard_negatives: draw this many times the negatives, for `keep_hardest` to choose from; 1
             draws those that are trained on.
+        mirror: exchange left and right of half of the pictures, others in each epoch. Not for
+            predicates that name a side.
         balanced: draw rare predicates as often as frequent ones where there are more positives than
             fit.
         short_side, long_side: a picture is resized until its short side has this many pixels or its
@@ -46,6 +48,7 @@ class BatchSettings:
     sampling: Sampling = "mined"
     force_mining: bool = False
     hard_negatives: int = 1
+    mirror: bool = False
     balanced: bool = False
     short_side: int = 480
     long_side: int = 960

@@ -25,6 +25,7 @@ from vinfer.training.batch_plan import (
     is_mined,
     plan_epoch,
 )
+from vinfer.training.key64 import key64
 from vinfer.training.pair_sampling import (
     BoolArray,
     PicturePairs,
@@ -34,6 +35,7 @@ from vinfer.training.pair_sampling import (
     smallest_keys,
 )
 from vinfer.training.picture_tensors import (
+    mirrored_boxes,
     normalised,
     padded,
     resized_boxes,
@@ -41,6 +43,9 @@ from vinfer.training.picture_tensors import (
 )
 from vinfer.training.relation_data import RelationData, RelationPicture
 from vinfer.types import Float32Array, Int64Array
+
+# What a key is for; a picture's draw has no such number at its end.
+_MIRROR = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +139,7 @@ class RelationBatches:
         """
         pictures = [self.data.pictures[k] for k in plan.pictures]
         with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
-            prepared = list(threads.map(self._prepared, pictures))
+            prepared = list(threads.map(lambda each: self._prepared(each, plan.epoch), pictures))
         first_rows = np.cumsum([0, *(len(picture.labels) for picture in pictures)])
         pairs, labels, known, num_negatives = self._samples(plan, first_rows)
         return Batch(
@@ -195,7 +200,7 @@ class RelationBatches:
         pairs = np.column_stack([picture, local + first_rows[picture, None]])
         return pairs[rows], labels[rows], known[rows], num_negatives
 
-    def _prepared(self, picture: RelationPicture) -> tuple[Float32Array, Float32Array]:
+    def _prepared(self, picture: RelationPicture, epoch: int) -> tuple[Float32Array, Float32Array]:
         """float32 ``[3, h, w]``, resized and normalised, and the boxes on it."""
         assert self.data.read is not None
         assert picture.size is not None
@@ -209,7 +214,11 @@ class RelationBatches:
             *picture.size, short_side=self.settings.short_side, long_side=self.settings.long_side
         )
         resized = normalised(image, size, self.settings.mean, self.settings.std)
-        return resized, resized_boxes(picture.boxes, picture.size, size)
+        boxes = resized_boxes(picture.boxes, picture.size, size)
+        key = key64(self.settings.seed, epoch, image_id(picture.name), _MIRROR)
+        if self.settings.mirror and key % 2:
+            return resized[:, :, ::-1], mirrored_boxes(boxes, size[1])
+        return resized, boxes
 
 
 def keep_hardest(batch: Batch, scores: Float32Array) -> Batch:

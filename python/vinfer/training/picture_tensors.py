@@ -15,6 +15,7 @@ from vinfer.types import Float32Array, UInt8Array
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "mirrored_boxes",
     "normalised",
     "on_bytes",
     "padded",
@@ -46,6 +47,12 @@ def normalised(
         float32 ``[3, h, w]``.
     """
     return stretched(image, size, on_bytes(mean), on_bytes(std))
+
+
+def mirrored_boxes(boxes: Float32Array, width: int) -> Float32Array:
+    """Boxes ``[n, 4]`` in a picture of that width after its left and right are exchanged."""
+    x1, y1, x2, y2 = boxes.T
+    return np.stack([width - x2, y1, width - x1, y2], 1)
 
 
 def padded(images: Sequence[Float32Array]) -> Float32Array:

@@ -202,6 +202,7 @@ class BatchSection(_Section):
     sampling: Sampling = "mined"
     force_mining: bool = False
     hard_negatives: _Count = 1
+    mirror: bool = False
     balanced: bool = False
     short_side: _Count = 480
     long_side: _Count = 960

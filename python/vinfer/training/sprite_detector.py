@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from vinfer.errors import ConfigError, TrainingError
 from vinfer.training.key64 import key64
+from vinfer.training.picture_tensors import mirrored_boxes
 from vinfer.training.relation_fit import reproducible
 from vinfer.training.sprite_detector_network import SpriteDetectorNetwork
 from vinfer.training.sprite_detector_pictures import LabelledPicture
 from vinfer.training.sprite_detector_targets import cell_targets
-from vinfer.types import Float32Array
 
 MEAN, STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 """Of values 0 to 255."""
@@ -141,12 +141,6 @@ def collated(
         torch.from_numpy(np.stack([target.distances for target in targets])),
         torch.from_numpy(np.stack([target.owned for target in targets])),
     )
-
-
-def mirrored_boxes(boxes: Float32Array, width: int) -> Float32Array:
-    """Boxes in a picture of that width after its left and right are exchanged."""
-    x1, y1, x2, y2 = boxes.T
-    return np.stack([width - x2, y1, width - x1, y2], 1)
 
 
 def detection_loss(
