@@ -73,6 +73,18 @@ def test_a_threshold_above_what_is_false_is_found() -> None:
     assert (holds.truths, holds.found, holds.false, holds.f1) == (1, 1, 0, 1.0)
 
 
+def test_a_threshold_keeps_a_step_from_what_is_false() -> None:
+    def score(frame: int) -> float:
+        return 0.985 if is_true(frame) else 0.96 if 300 <= frame <= 330 else 0.1
+
+    holds = choose_event_thresholds([clip(score)], NAMES)["holds"]
+    assert holds.thresholds.on == 0.98
+    assert (holds.false, holds.at_risk) == (0, 0)
+    # What may be spent is not, where nothing is gained by it.
+    holds = choose_event_thresholds([clip(score)], NAMES, most_at_risk_per_minute=1)["holds"]
+    assert holds.to_dict() == {"truths": 1, "found": 1, "false": 0, "at_risk": 0, "f1": 1.0}
+
+
 def test_short_false_events_are_told_by_their_length() -> None:
     def score(frame: int) -> float:
         # As high as the true one, but for three frames only: 0.2 s.
@@ -93,7 +105,7 @@ def test_what_was_chosen_gives_these_figures() -> None:
             for n in range(3)
         )
     ]
-    chosen = choose_event_thresholds(clips, NAMES, most_false_per_minute=2)["holds"]
+    chosen = choose_event_thresholds(clips, NAMES, most_at_risk_per_minute=2)["holds"]
     events = [
         event for each in clips for event in events_of(each, {"holds": chosen.thresholds}, ())
     ]
@@ -125,10 +137,10 @@ def test_predicates_share_the_false_events_that_are_allowed() -> None:
         clips.append(dataclasses.replace(scored, truth=truth))
 
     def false(most: float) -> dict[str, int]:
-        chosen = choose_event_thresholds(clips, NAMES, most_false_per_minute=most)
+        chosen = choose_event_thresholds(clips, NAMES, most_at_risk_per_minute=most)
         return {name: each.false for name, each in chosen.items()}
 
-    # Two minutes of clips.
+    # Two minutes of clips; a step lower nothing else is there.
     assert false(0.4) == {}
     assert false(0.5) == false(1) == {"holds": 1}
     assert false(1.5) == {"holds": 1, "linked to": 2}
