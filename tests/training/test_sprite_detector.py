@@ -241,7 +241,7 @@ def test_the_shipped_bundle_is_small_and_says_what_it_is(
 def test_the_shipped_bundle_finds_what_is_in_unseen_stills(
     shipped: Bundle, size: tuple[int, int]
 ) -> None:
-    data = make_sprite_data(30, 77, size=size, inverted_bowls=True)
+    data = make_sprite_data(100, 77, size=size, inverted_bowls=True)
     assert data.read is not None
     read = data.read
     with Detector(shipped, CPU) as detector:
