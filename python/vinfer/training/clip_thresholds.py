@@ -25,7 +25,7 @@ from vinfer.types import Detections, Event, Relations
 FIRST_SEED = 4001
 """Of the clips that thresholds are chosen on; neither training nor a test uses them."""
 
-ON = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
+ON = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998)
 """From 0.5, since an event must be more likely true than not; closer together near 1, where the
 scores of a network that was trained on hard negatives are."""
 
@@ -33,8 +33,11 @@ HYSTERESIS = (0.02, 0.05, 0.1, 0.2, 0.4)
 MIN_DURATIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
 MAX_MISSING = (0.3, 1.0)
 
-MOST_AT_RISK = 0.3
-"""Events a minute. Where 0.1 false ones a minute are aimed at: a step lower is far from likely."""
+MOST_AT_RISK = 0.5
+"""Events a minute."""
+
+AS_GOOD = 0.01
+"""A difference of F1 that these clips can't tell from none."""
 
 _Place = tuple[float, float, float, float]
 """``on``, how far ``off`` is below it, ``min_duration``, ``max_missing``."""
@@ -187,9 +190,9 @@ def choose_event_thresholds(
             the F1 of the predicates, weighted by their true events, most.
 
     Returns:
-        By predicate; of equals, in order of ``on``, ``off``, ``min_duration`` and a shorter
-        ``max_missing``, the one three quarters up: within what works, and nearer to its strict
-        end. One that is not worth its false events is left out and so never becomes an event.
+        By predicate; of those that are as good (`AS_GOOD`), the strictest: in order of ``on``,
+        ``min_duration``, ``off`` and a shorter ``max_missing`` the last. One that is not worth its
+        false events is left out and so never becomes an event.
 
     Raises:
         TrainingError: there is no clip.
@@ -276,16 +279,15 @@ def _shared_out(
 
 def _best(candidates: Sequence[ChosenThresholds]) -> ChosenThresholds:
     highest = max(each.f1 for each in candidates)
-    equals = sorted(
-        (each for each in candidates if each.f1 == highest),
+    return max(
+        (each for each in candidates if each.f1 >= highest - AS_GOOD),
         key=lambda each: (
             each.thresholds.on,
-            each.thresholds.off,
             each.thresholds.min_duration,
+            each.thresholds.off,
             -each.thresholds.max_missing,
         ),
     )
-    return equals[3 * (len(equals) - 1) // 4]
 
 
 def _scores(
