@@ -34,7 +34,8 @@ MIN_DURATIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
 MAX_MISSING = (0.3, 1.0)
 
 MOST_AT_RISK = 0.5
-"""Events a minute."""
+"""Events a minute. With less, whole predicates are left out, and what is left is hardly more
+precise: tried on 200 clips of seeds from 20,001 on."""
 
 AS_GOOD = 0.01
 """A difference of F1 that these clips can't tell from none."""
