@@ -48,7 +48,7 @@ bench: ## measure this machine; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.ops --output benchmarks/results/ops.json
 	@$(BIN)/python -m benchmarks.pipeline models/bikes.mp4 --output benchmarks/results/pipeline.json
 	@$(BIN)/python -m benchmarks.installed_size --output benchmarks/results/installed_size.json
-	@$(BIN)/python -m benchmarks.relations --trunks efficientnet_lite0 resnet18 --objects 2 5 10 --compiled 10 --output benchmarks/results/relations.json
+	@$(BIN)/python -m benchmarks.relations --trunks efficientnet_lite0 resnet18 --objects 2 5 10 20 40 --compiled 10 --output benchmarks/results/relations.json
 	@$(BIN)/python -m benchmarks.sprite_events relations-synthetic --output benchmarks/results/sprite_events.json
 
 models: ## train the shipped synthetic bundles again, about 50 minutes on two cores
