@@ -81,12 +81,12 @@ def _thresholds(
     labels = [("on", on)] if on == off else [("on", on), ("off", off)]
     middles = [y_of(score) for _, score in labels]
     if len(middles) == 2 and middles[1] - middles[0] < 26:  # the words would overlap
-        middle = sum(middles) // 2
+        middle = max(sum(middles) // 2, 26)  # and the upper one would leave the canvas
         middles = [middle - 13, middle + 13]
     for (name, score), middle in zip(labels, middles, strict=True):
         for x in range(left, right, 16):
             canvas[y_of(score) : y_of(score) + 2, x : min(x + 9, right)] = _THRESHOLD
-        pen.text(canvas, f"{name} {score:.2f}", right + 14, middle, _THRESHOLD)
+        pen.text(canvas, f"{name} {score:g}", right + 14, middle, _THRESHOLD)
 
 
 def _legend(canvas: UInt8Array, pen: Pen, left: int, middle: int) -> None:
