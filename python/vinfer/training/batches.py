@@ -215,10 +215,13 @@ class RelationBatches:
         )
         resized = normalised(image, size, self.settings.mean, self.settings.std)
         boxes = resized_boxes(picture.boxes, picture.size, size)
-        key = key64(self.settings.seed, epoch, image_id(picture.name), _MIRROR)
-        if self.settings.mirror and key % 2:
+        if self.settings.mirror and self._is_mirrored(picture, epoch):
             return resized[:, :, ::-1], mirrored_boxes(boxes, size[1])
         return resized, boxes
+
+    def _is_mirrored(self, picture: RelationPicture, epoch: int) -> bool:
+        key = key64(self.settings.seed, epoch, image_id(picture.name), _MIRROR)
+        return key % 2 == 1
 
 
 def keep_hardest(batch: Batch, scores: Float32Array) -> Batch:
