@@ -69,6 +69,20 @@ def test_a_fast_pan_is_no_cut() -> None:
     assert cuts_in(wide[:, left : left + 320] for left in lefts) == []
 
 
+def test_thin_lines_that_drift_before_a_plain_wall_are_no_cut() -> None:
+    def at(x: int, y: int) -> UInt8Array:
+        picture = np.full((144, 192, 3), 110, np.uint8)
+        for left in range(20, 160, 30):
+            picture[40 + y : 80 + y, left + x : left + x + 24] = 0
+            picture[41 + y : 79 + y, left + x + 1 : left + x + 23] = (240, 220, 60)
+            picture[44 + y : 76 + y, left + x + 4 : left + x + 20] = 110
+        return picture
+
+    # A pixel at a time, with rests: the rests leave no recent motion that would excuse it.
+    drifting = [at(i // 10, i // 10) for i in range(100)]
+    assert cuts_in((with_noise(picture, i, 4) for i, picture in enumerate(drifting)), rate=10) == []
+
+
 def test_a_light_that_is_switched_is_no_cut() -> None:
     dark = (scene(7) * 0.3).astype(np.uint8)
     assert cuts_in([*[dark] * 15, *[scene(7)] * 15, *[dark] * 15]) == []

@@ -9,9 +9,10 @@ import numpy as np
 
 from vinfer.types import Float32Array, UInt8Array
 
-# Thumbnail of 24x40 cells, each the mean of 2x2 samples: fine enough to tell scenes apart, coarse
-# enough that a person who moves through the picture changes little of it.
-_ROWS, _COLUMNS, _SAMPLES = 24, 40, 2
+# Thumbnail of 24x40 cells, each the mean of 4x4 samples: fine enough to tell scenes apart, coarse
+# enough that a person who moves through the picture changes little of it. With fewer samples thin
+# lines before a plain wall come and go as they move by a pixel, and look like cuts.
+_ROWS, _COLUMNS, _SAMPLES = 24, 40, 4
 # A thumbnail that differs less from its own mean (in grey levels) shows no scene: black, white,
 # a lens cap, the middle of a fade.
 _BLANK_DEVIATION = 3.0
