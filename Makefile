@@ -51,7 +51,7 @@ bench: ## measure this machine; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.relations --trunks efficientnet_lite0 resnet18 --objects 2 5 10 20 40 --compiled 10 --output benchmarks/results/relations.json
 	@$(BIN)/python -m benchmarks.sprite_events relations-synthetic --output benchmarks/results/sprite_events.json
 
-models: ## train the shipped synthetic bundles again, about 50 minutes on two cores
+models: ## train the shipped synthetic bundles again, about 40 minutes on two cores
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/vinfer train sprites-detector --output $(SHIPPED)/sprites-detector.vinfer
 	@$(BIN)/vinfer train relations --config $(RECIPES)/relations-synthetic-trunk.yaml --output build/relations-synthetic-trunk

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from vinfer.training.relation_config import Source
     from vinfer.training.training_folder import TrainedRelations
 
-THRESHOLD_CLIPS = 300
-"""Half an hour of synthetic clips: what is false once in ten minutes has to be seen more than once.
-"""
+THRESHOLD_CLIPS = 600
+"""An hour of synthetic clips: what is false once in ten minutes has to be seen more than once."""
 
 LEAST_PRECISION = 0.9
 """Of an event's threshold on validation pictures, where there are no clips."""
@@ -239,11 +238,12 @@ def _named(data: Source) -> str:
     if data.kind == "sprites":
         return f"{data.train_pictures} synthetic pictures (docs/sprites.md), seed {data.train_seed}"
     if data.kind == "sprite_clips":
-        singles = f" and {data.train_singles} single frames" if data.train_singles else ""
-        return (
-            f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips{singles} "
-            f"(docs/sprites.md), seeds from {data.train_seed}"
-        )
+        parts = [f"{data.frames_per_clip} frames of each of {data.train_clips} synthetic clips"]
+        if data.train_hard_clips:
+            parts.append(f"{data.train_hard_clips} hard ones")
+        if data.train_singles:
+            parts.append(f"{data.train_singles} single frames")
+        return f"{' and '.join(parts)} (docs/sprites.md), seeds from {data.train_seed}"
     if data.kind == "vrd":
         return f"VRD (Lu et al. 2016; research use only), {data.train_annotations.name}"
     if data.kind == "open_images":

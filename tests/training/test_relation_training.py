@@ -287,7 +287,7 @@ def test_validation_of_other_names_is_refused(
 def test_fewer_pictures_where_they_are_made() -> None:
     stills = config().data
     assert (stills.fewer(8).train_pictures, stills.fewer(800).train_pictures) == (8, 20)  # type: ignore[union-attr]
-    clips = {"kind": "sprite_clips", "train_clips": 50, "train_singles": 9, "frames_per_clip": 4}
+    clips = {"kind": "sprite_clips", "train_clips": 50, "train_singles": 9, "train_hard_clips": 9}
     few = config(data=clips).data.fewer(10)
     training, validation = few.model_copy(update={"validation_clips": 2}).load()
     assert len(training.pictures) == 12

@@ -300,6 +300,21 @@ def test_single_frames_are_composed_as_stills() -> None:
     np.testing.assert_array_equal(again.read(again.pictures[1]), first)
 
 
+def test_hard_clips() -> None:
+    data = make_clip_frames(1, 70, num_hard_clips=3, frames_per_clip=6, jitter=0, drop_percent=0)
+    hard = [picture for picture in data.pictures if picture.name.startswith("hard-")]
+    assert len(hard) == 18
+    for picture in hard:
+        _, seed, number = picture.name.split("-")
+        clip = make_clip(int(seed), kinds=("moving_towards", "passing", "linked_to"))
+        assert picture.triplets.tolist() == clip.frames[int(number)].triplets.tolist()
+        assert data.read is not None
+        np.testing.assert_array_equal(data.read(picture), clip.image(int(number)))
+    found = {PREDICATES[p] for picture in hard for _, p, _ in picture.triplets.tolist()}
+    assert found
+    assert found <= {"moving_towards", "passing", "linked_to"}
+
+
 def test_what_a_detector_misses_takes_part_in_no_relation() -> None:
     whole = make_clip_frames(10, 80, jitter=0, drop_percent=0)
     data = make_clip_frames(10, 80, jitter=2, drop_percent=30)
@@ -318,6 +333,7 @@ def test_what_a_detector_misses_takes_part_in_no_relation() -> None:
     [
         ({"num_clips": 0}, "num_clips: found 0"),
         ({"num_clips": 1, "num_singles": -1}, "num_singles: found -1"),
+        ({"num_clips": 1, "num_hard_clips": -1}, "num_hard_clips: found -1"),
         ({"num_clips": 1, "frames_per_clip": 21}, "frames_per_clip: found 21"),
         ({"num_clips": 1, "jitter": 9}, "jitter: found 9"),
     ],

@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from vinfer.bundles import EventThresholds
 from vinfer.errors import TrainingError
 from vinfer.evaluation.event_truth import EventTruth, normalised, truth_of_labels
@@ -17,31 +15,35 @@ from vinfer.evaluation.events import EventScores, evaluate_events
 from vinfer.events.segments import Segmenter
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
-from vinfer.training.detected_boxes import match_detections
-from vinfer.training.relation_data import RelationPicture, UInt8Image
-from vinfer.training.sprites import CLASSES, ClipFrame, SpriteClip, clip_truth, make_clip
+from vinfer.stages.track import Tracker
+from vinfer.training.relation_data import UInt8Image
+from vinfer.training.sprites import SpriteClip, clip_truth, make_clip
 from vinfer.types import Detections, Event, Relations
 
 FIRST_SEED = 4001
 """Of the clips that thresholds are chosen on; neither training nor a test uses them."""
 
-ON = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998)
+ON = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """From 0.5, since an event must be more likely true than not; closer together near 1, where the
 scores of a network that was trained on hard negatives are."""
 
 HYSTERESIS = (0.02, 0.05, 0.1, 0.2, 0.4)
 MIN_DURATIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
-MAX_MISSING = (0.3, 1.0)
 
-MOST_AT_RISK = 0.5
-"""Events a minute. With less, whole predicates are left out, and what is left is hardly more
-precise: tried on 200 clips of seeds from 20,001 on."""
+LONGEST_GAP = 1.0
+"""Seconds for which an event survives a miss or a low score: as long as a track is not given up
+(`vinfer.stages.track.Tracker`). Not chosen on the clips: in these a pair is related once in a shot,
+so that no gap would be too long."""
+
+MOST_AT_RISK = 0.2
+"""Events a minute. With half of it whole predicates are left out, and what is left is hardly more
+precise: tried on 300 clips of seeds from 20,001 on."""
 
 AS_GOOD = 0.01
 """A difference of F1 that these clips can't tell from none."""
 
-_Place = tuple[float, float, float, float]
-"""``on``, how far ``off`` is below it, ``min_duration``, ``max_missing``."""
+_Place = tuple[float, float, float]
+"""``on``, how far ``off`` is below it, ``min_duration``."""
 
 Objects = Callable[[int, UInt8Image], Detections]
 """Takes the number of a frame and its pixels, gives its tracked objects."""
@@ -97,36 +99,25 @@ def known_objects(found: Sequence[Detections]) -> Objects:
 
 
 def seen_objects(clip: SpriteClip, detector: Detector) -> Objects:
-    """A clip's objects as a detector finds them, under their true names and identities.
+    """A clip's objects as the engine sees them: boxes, names and misses of a detector, tracked.
 
-    Boxes and misses are the detector's. What it finds where nothing is is left out; a wrong name or
-    a changed identity would break an event, which no threshold can mend.
+    Frames are to be asked for in their order, each once.
 
     Args:
         clip: the clip.
         detector: of anything; it is given the frames as they were drawn.
+
+    Raises:
+        MissingDependencyError: the package `trackers` is not installed.
     """
-    return lambda number, image: _seen(clip, clip.frames[number], detector.detect(image))
+    tracker = Tracker(frame_rate=clip.rate)
 
+    def seen(number: int, image: UInt8Image) -> Detections:
+        if number in clip.cuts:
+            tracker.reset()
+        return tracker.update(detector.detect(image), clip.time(number))
 
-def _seen(clip: SpriteClip, frame: ClipFrame, found: Detections) -> Detections:
-    # One class for all, so that they are matched by their boxes only.
-    objects = RelationPicture(
-        name=f"clip-{clip.seed}",
-        size=clip.size,
-        labels=np.zeros(len(frame.labels), np.int64),
-        boxes=frame.boxes,
-        triplets=np.zeros((0, 3), np.int64),
-    )
-    object_ = match_detections(objects, np.zeros(len(found), np.int64), found.boxes, found.scores)
-    rows = np.flatnonzero(object_ >= 0)
-    return Detections(
-        found.boxes[rows],
-        found.scores[rows],
-        frame.labels[object_[rows]].astype(np.int32),
-        frame.track_ids[object_[rows]],
-        CLASSES,
-    )
+    return seen
 
 
 def score_clip(relator: Relator, clip: SpriteClip, objects: Objects) -> ScoredClip:
@@ -150,7 +141,7 @@ def score_clip(relator: Relator, clip: SpriteClip, objects: Objects) -> ScoredCl
 def events_of(
     clip: ScoredClip, thresholds: Mapping[str, EventThresholds], symmetric: Collection[str]
 ) -> list[Event]:
-    """The events of a clip by the engine's rules; identities are the clip's, so cuts need none."""
+    """The events of a clip by the engine's rules; cuts end tracks, so they need no rule."""
     segmenter = Segmenter(clip.truth.stream, thresholds, symmetric=symmetric)
     events = []
     for index, (time, detections, relations) in enumerate(clip.frames):
@@ -192,8 +183,8 @@ def choose_event_thresholds(
 
     Returns:
         By predicate; of those that are as good (`AS_GOOD`), the strictest: in order of ``on``,
-        ``min_duration``, ``off`` and a shorter ``max_missing`` the last. One that is not worth its
-        false events is left out and so never becomes an event.
+        ``min_duration`` and ``off``. One that is not worth its false events is left out and so
+        never becomes an event.
 
     Raises:
         TrainingError: there is no clip.
@@ -204,10 +195,8 @@ def choose_event_thresholds(
     minutes = float(sum(clip.truth.duration or 0 for clip in clips)) / 60
     budget = int(most_at_risk_per_minute * minutes)
     counted: dict[str, dict[_Place, EventScores]] = {name: {} for name in names}
-    for on, below, max_missing in itertools.product(ON, HYSTERESIS, MAX_MISSING):
-        rules = EventThresholds(
-            on=on, off=round(on - below, 3), min_duration=0, max_missing=max_missing
-        )
+    for on, below in itertools.product(ON, HYSTERESIS):
+        rules = _thresholds(on, below, min_duration=0)
         # Keys are judged each by itself, so one run of the rules does for all predicates; and
         # what is too short is dropped last, so it does for all least durations, too.
         every = dict.fromkeys(names, rules)
@@ -216,7 +205,7 @@ def choose_event_thresholds(
             scores = _scores(clips, events, min_duration)
             for name in names:
                 if (found := scores.get(normalised(name))) is not None:
-                    counted[name][on, below, min_duration, max_missing] = found
+                    counted[name][on, below, min_duration] = found
     return _shared_out({name: _candidates(by_place) for name, by_place in counted.items()}, budget)
 
 
@@ -224,22 +213,17 @@ def _candidates(counted: Mapping[_Place, EventScores]) -> list[ChosenThresholds]
     """Those of one predicate that find something."""
     candidates = []
     for place, scores in counted.items():
-        on, below, min_duration, max_missing = place
+        on, below, min_duration = place
         if not scores.found:
             continue
         lower = [
-            (lower_on, below, shorter, max_missing)
+            (lower_on, below, shorter)
             for lower_on in (on, _step_below(ON, on))
             for shorter in (min_duration, _step_below(MIN_DURATIONS, min_duration))
         ]
         candidates.append(
             ChosenThresholds(
-                thresholds=EventThresholds(
-                    on=on,
-                    off=round(on - below, 3),
-                    min_duration=min_duration,
-                    max_missing=max_missing,
-                ),
+                thresholds=_thresholds(on, below, min_duration),
                 truths=scores.truths,
                 found=scores.found,
                 false=_false(scores),
@@ -286,8 +270,17 @@ def _best(candidates: Sequence[ChosenThresholds]) -> ChosenThresholds:
             each.thresholds.on,
             each.thresholds.min_duration,
             each.thresholds.off,
-            -each.thresholds.max_missing,
         ),
+    )
+
+
+def _thresholds(on: float, below: float, min_duration: float) -> EventThresholds:
+    return EventThresholds(
+        on=on,
+        off=round(on - below, 4),
+        min_duration=min_duration,
+        merge_gap=LONGEST_GAP,
+        max_missing=LONGEST_GAP,
     )
 
 

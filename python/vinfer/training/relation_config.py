@@ -61,13 +61,15 @@ class SpritesSource(_Source):
 class SpriteClipsSource(_Source):
     """Frames of synthetic clips, boxes as a detector's (`sprites.make_clip_frames`).
 
-    Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills.
+    Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills,
+    ``train_hard_clips`` are clips of what takes most examples.
     """
 
     is_sprites: ClassVar[bool] = True
     kind: Literal["sprite_clips"] = "sprite_clips"
     train_clips: _Count = 1000
     train_singles: Annotated[int, pydantic.Field(ge=0)] = 0
+    train_hard_clips: Annotated[int, pydantic.Field(ge=0)] = 0
     validation_clips: _Count = 100
     train_seed: _Seed = 100_001
     validation_seed: _Seed = 9001
@@ -78,7 +80,11 @@ class SpriteClipsSource(_Source):
         """The first training clips only."""
         clips = -(-train_pictures // self.frames_per_clip)
         return self.model_copy(
-            update={"train_clips": min(self.train_clips, clips), "train_singles": 0}
+            update={
+                "train_clips": min(self.train_clips, clips),
+                "train_singles": 0,
+                "train_hard_clips": 0,
+            }
         )
 
     def load(self) -> tuple[RelationData, RelationData]:
@@ -88,12 +94,13 @@ class SpriteClipsSource(_Source):
                 clips,
                 seed,
                 num_singles=singles,
+                num_hard_clips=hard_clips,
                 frames_per_clip=self.frames_per_clip,
                 jitter=self.jitter,
             )
-            for clips, singles, seed in (
-                (self.train_clips, self.train_singles, self.train_seed),
-                (self.validation_clips, 0, self.validation_seed),
+            for clips, singles, hard_clips, seed in (
+                (self.train_clips, self.train_singles, self.train_hard_clips, self.train_seed),
+                (self.validation_clips, 0, 0, self.validation_seed),
             )
         )
         return training, validation

@@ -19,12 +19,17 @@ from vinfer.types import Detections
 CLIP_FRAME = 7
 """What the choice of frames is for, as part of its key."""
 
+HARD_KINDS = ("moving_towards", "passing", "linked_to")
+"""What is not related may look most alike here: an angle or a distance a little too large, a rope
+that begins behind the object and not at it."""
+
 
 def make_clip_frames(
     num_clips: int,
     seed: int,
     *,
     num_singles: int = 0,
+    num_hard_clips: int = 0,
     frames_per_clip: int = 4,
     jitter: int = 1,
     drop_percent: int = 5,
@@ -36,6 +41,8 @@ def make_clip_frames(
         num_singles: 0 or more; single frame k has the seed ``seed + k``, too. They have more
             relations to learn from and are made ten times as fast; clips have what comes before
             and after a relation.
+        num_hard_clips: 0 or more; hard clip k has the seed ``seed + k``, too. Its units are those
+            of `HARD_KINDS`, which take more examples than the others.
         seed: 0 or more; the seeds of training and test must not meet.
         frames_per_clip: 1 to 20, each drawn from a stretch of its own.
         jitter, drop_percent: as for `noisy_detections`; an object that is missed takes part in no
@@ -49,23 +56,29 @@ def make_clip_frames(
     """
     if num_clips < 1:
         raise ConfigError(f"num_clips: found {num_clips}, expected 1 or more")
-    if num_singles < 0:
-        raise ConfigError(f"num_singles: found {num_singles}, expected 0 or more")
+    for option, count in (("num_singles", num_singles), ("num_hard_clips", num_hard_clips)):
+        if count < 0:
+            raise ConfigError(f"{option}: found {count}, expected 0 or more")
     if not 1 <= frames_per_clip <= 20:
         raise ConfigError(f"frames_per_clip: found {frames_per_clip}, expected 1 to 20")
     pictures = []
     drawn: dict[str, Canvas] = {}
     clips = map(make_clip, range(seed, seed + num_clips))
     singles = map(make_single_frame, range(seed, seed + num_singles))
-    for clip in itertools.chain(clips, singles):
+    hard_clips = (make_clip(seed + k, kinds=HARD_KINDS) for k in range(num_hard_clips))
+    named = itertools.chain(
+        (("clip", clip) for clip in clips),
+        (("single", clip) for clip in singles),
+        (("hard", clip) for clip in hard_clips),
+    )
+    for kind, clip in named:
         found = noisy_detections(
             clip, clip.seed, jitter=jitter, drop_percent=drop_percent, switch_percent=0
         )
-        is_single = len(clip) == 1
-        for number in [0] if is_single else _chosen(clip, frames_per_clip):
+        for number in [0] if len(clip) == 1 else _chosen(clip, frames_per_clip):
             if not len(found[number]):
                 continue
-            name = f"single-{clip.seed}" if is_single else f"clip-{clip.seed}-{number}"
+            name = f"{kind}-{clip.seed}" + ("" if len(clip) == 1 else f"-{number}")
             pictures.append(_picture(name, clip.size, clip.frames[number], found[number]))
             drawn[name] = clip.image(number)
 
