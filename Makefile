@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile --
 RECIPES := python/vinfer/training/recipes
 SHIPPED := python/vinfer/bundles/shipped
 
-.PHONY: demo test test-all test-aarch64 lint sanitize bench models schemas clean help
+.PHONY: demo test test-all test-aarch64 lint sanitize bench models clean help
 
 demo: ## events, timeline page and annotated video from a real clip, in out/demo
 	@$(PYTHON) tools/setup.py demo

@@ -70,7 +70,8 @@ def relation_card(manifest: RelationManifest, limits: str = "") -> str:
     picture = manifest.picture
     assert picture is not None
     events = "\n".join(
-        f"| `{name}` | {t.on:g} | {t.off:g} | {t.min_duration:g} s | {t.max_missing:g} s |"
+        f"| `{name}` | {t.on:g} | {t.off:g} | {t.min_peak:g} | {t.min_duration:g} s "
+        f"| {t.max_missing:g} s |"
         for name, t in manifest.events.items()
     )
     figures = "\n".join(f"- {line}" for line in _figures(manifest.quality))
@@ -94,9 +95,9 @@ all when none does. It looks at the picture (docs/relations.md).
 
 **Events** are made of these only:
 
-| predicate | on | off | shortest | survives a miss of |
-|---|---|---|---|---|
-{events or "| none | | | | |"}
+| predicate | on | off | best score at least | shortest | survives a miss of |
+|---|---|---|---|---|---|
+{events or "| none | | | | | |"}
 
 **Measured**
 

@@ -15,7 +15,7 @@ def test_it_shows_what_matters(vinfer_command: Command) -> None:
     assert (code, err) == (0, "")
     for text in ("relations", "ride, near", "tiny-detector", "subject_box", "model.onnx"):
         assert text in out
-    assert "ride\t0.6\t0.4\t0.2\t0.3\t0.3" in out
+    assert "ride\t0.6\t0.4\t0\t0.2\t0.3\t0.3" in out
     assert out.endswith("# tiny-relations\n")
 
 

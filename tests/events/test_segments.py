@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from vinfer.bundles.manifest import EventThresholds
 from vinfer.errors import ConfigError, InputError
 from vinfer.events.identity import EventKey, event_id, event_order
-from vinfer.events.segments import Segmenter
+from vinfer.events.segments import LONGEST_WAIT, Segmenter
 from vinfer.types import Detections, Event, Relations
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_events.json").read_text())
@@ -170,7 +170,15 @@ def offline_runs(
         else:
             merged.append(list(frames))
     shortest = Fraction(str(limits.min_duration))
-    return [frames for frames in merged if frames[-1][1] - frames[0][1] >= shortest]
+    events = []
+    for frames in merged:
+        known = next((time for _, time, score in frames if score >= limits.min_peak), None)
+        if known is None:
+            continue
+        kept = [each for each in frames if known - each[1] <= LONGEST_WAIT]
+        if kept[-1][1] - kept[0][1] >= shortest:
+            events.append(kept)
+    return events
 
 
 def offline(
@@ -218,7 +226,7 @@ def as_tuple(e: Event) -> tuple[Any, ...]:
 NAMES = ("on", "near", "ignored")
 SYMMETRIC = frozenset({"near"})
 eighths = st.integers(0, 8).map(lambda n: n / 8)  # exact in float32, so ties are real
-durations = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 1.0])
+durations = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 5.0])
 
 
 @st.composite
@@ -228,6 +236,7 @@ def limits_of_a_predicate(draw: st.DrawFn) -> EventThresholds:
         # A score of 0 can't open: a pair without a candidate is not looked at.
         on=max(on, 1 / 8),
         off=off,
+        min_peak=draw(eighths),
         min_duration=draw(durations),
         merge_gap=draw(durations),
         max_missing=draw(durations),
@@ -237,7 +246,9 @@ def limits_of_a_predicate(draw: st.DrawFn) -> EventThresholds:
 @st.composite
 def streams(draw: st.DrawFn) -> list[Shot]:
     tracks = st.sets(st.integers(0, 3)).map(sorted).flatmap(st.permutations).map(tuple)
-    steps = st.sampled_from([Fraction(1, 25), Fraction(1, 10), Fraction(1, 10), Fraction(3, 10)])
+    steps = st.sampled_from(
+        [Fraction(1, 25), Fraction(1, 10), Fraction(1, 10), Fraction(3, 10), Fraction(4)]
+    )
     time, shots = draw(st.sampled_from([Fraction(0), Fraction(7, 3)])), []
     for _ in range(draw(st.integers(1, 14))):
         seen = draw(tracks)
@@ -249,7 +260,7 @@ def streams(draw: st.DrawFn) -> list[Shot]:
     return shots
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None)
 @given(shots=streams(), on=limits_of_a_predicate(), near=limits_of_a_predicate(), gap=durations)
 def test_online_equals_offline_after_every_prefix(
     shots: list[Shot], on: EventThresholds, near: EventThresholds, gap: float
@@ -336,6 +347,39 @@ def test_event_is_final_as_soon_as_nothing_can_merge_into_it() -> None:
     for merge_gap, frame in ((0.0, 3), (0.1, 4), (0.3, 6)):
         parts = feed(Segmenter("c", thresholds(merge_gap=merge_gap)), one_pair(scores), ("on",))
         assert [i for i, part in enumerate(parts) if closes(part)] == [frame]
+
+
+def test_event_is_told_once_its_best_score_reaches_the_least_peak() -> None:
+    scores = [0.7, 0.7, 0.1, 0.7, 0.7, 0.7, 0.9, 0.7, 0.1, 0.1, 0.1, 0.1]
+    limits = thresholds(min_peak=0.9, merge_gap=0.2)
+    parts = feed(Segmenter("c", limits), one_pair(scores), ("on",))
+    told = {i: [e.type for e in part] for i, part in enumerate(parts) if part}
+    assert told == {6: ["open"], 10: ["close"]}
+    (closed,) = parts[10]
+    # Once is enough for all of it, the part before the dip included.
+    assert (closed.start_frame, closed.end_frame, closed.support) == (0, 7, 7)
+    assert closed.score == pytest.approx((6 * 0.7 + 0.9) / 7)
+    assert run(one_pair(scores), thresholds(min_peak=0.95)) == []
+
+
+def test_least_peak_below_on_changes_nothing() -> None:
+    shots = one_pair([0.7, 0.9, 0.5, 0.1, 0.7, 0.7])
+    assert run(shots, thresholds(min_peak=0.5)) == run(shots, thresholds())
+
+
+def test_least_peak_means_what_is_written() -> None:
+    assert closes(run(one_pair([0.7] * 3), thresholds(min_peak=0.7)))  # float32(0.7) < 0.7
+
+
+def test_what_is_long_before_the_peak_is_no_part_of_the_event() -> None:
+    segmenter = Segmenter("c", thresholds(min_peak=0.9))
+    feed(segmenter, one_pair([0.7] * 300), ("on",))
+    (run_,) = segmenter._runs.values()
+    assert run_.waiting is not None
+    assert len(run_.waiting) == 101  # and so memory does not grow
+    (closed,) = closes(run(one_pair([0.7] * 300 + [0.9]), thresholds(min_peak=0.9)))
+    assert (closed.start, closed.end) == (20, 30)
+    assert (closed.start_frame, closed.support) == (200, 101)
 
 
 def test_close_and_open_of_one_key_on_one_frame_come_in_order_of_start() -> None:

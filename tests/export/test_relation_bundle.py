@@ -127,7 +127,7 @@ def test_the_bundle_says_what_it_is(pack: Pack) -> None:
     card = bundle.card()
     for text in (
         "# slim 1.2.3",
-        "| `hits` | 0.7 | 0.5 | 0.2 s | 0.3 s |",
+        "| `hits` | 0.7 | 0.5 | 0 | 0.2 s | 0.3 s |",
         "- events: f1 0.9123, clips 3",
         "**Limits.** All of it.",
     ):

@@ -68,7 +68,7 @@ def test_a_threshold_above_what_is_false_is_found() -> None:
     chosen = choose_event_thresholds([clip(score)], NAMES)
     assert chosen.keys() == {"holds"}  # of the other one nothing true is found
     holds = chosen["holds"]
-    assert 0.72 < holds.thresholds.on <= 0.9
+    assert 0.72 < holds.thresholds.min_peak <= 0.9
     assert (holds.truths, holds.found, holds.false, holds.f1) == (1, 1, 0, 1.0)
 
 
@@ -77,11 +77,21 @@ def test_a_threshold_keeps_a_step_from_what_is_false() -> None:
         return 0.985 if is_true(frame) else 0.96 if 300 <= frame <= 330 else 0.1
 
     holds = choose_event_thresholds([clip(score)], NAMES)["holds"]
-    assert holds.thresholds.on == 0.98
+    assert holds.thresholds.min_peak == 0.98
     assert (holds.false, holds.at_risk) == (0, 0)
     # What may be spent is not, where nothing is gained by it.
     holds = choose_event_thresholds([clip(score)], NAMES, most_at_risk_per_minute=1)["holds"]
     assert holds.to_dict() == {"truths": 1, "found": 1, "false": 0, "at_risk": 0, "f1": 1.0}
+
+
+def test_a_true_event_is_found_whole_though_its_score_is_high_for_a_moment() -> None:
+    def score(frame: int) -> float:
+        # False for as long as the true one, which is certain on its last frame only.
+        return 0.999 if frame == TRUE[1] else 0.96 * (is_true(frame) or 300 <= frame <= 330)
+
+    holds = choose_event_thresholds([clip(score)], NAMES)["holds"]
+    assert holds.thresholds.on < 0.96 < holds.thresholds.min_peak
+    assert (holds.found, holds.false, holds.at_risk) == (1, 0, 0)
 
 
 def test_short_false_events_are_told_by_their_length() -> None:

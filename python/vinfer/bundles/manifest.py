@@ -205,11 +205,13 @@ class DetectionManifest(_Manifest):
 class EventThresholds(_Model):
     """When a predicate's score becomes an event (docs/events.md).
 
-    ``on`` opens, below ``off`` closes; times are seconds of stream time.
+    ``on`` opens, below ``off`` closes, and an event whose best score is below ``min_peak`` is none;
+    times are seconds of stream time.
     """
 
     on: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.6
     off: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.4
+    min_peak: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.0
     min_duration: Annotated[float, pydantic.Field(ge=0)] = 0.2
     merge_gap: Annotated[float, pydantic.Field(ge=0)] = 0.3
     max_missing: Annotated[float, pydantic.Field(ge=0)] = 0.3

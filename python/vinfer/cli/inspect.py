@@ -44,7 +44,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
             rows.append((f"{len(manifest[key])} {key}", ", ".join(manifest[key])))
     print_table(facts["identity"], ("what", "value"), rows)
     if "events" in manifest:
-        names = ("on", "off", "min_duration", "merge_gap", "max_missing")
+        names = ("on", "off", "min_peak", "min_duration", "merge_gap", "max_missing")
         print_table(
             "Events",
             ("predicate", *names),

@@ -20,6 +20,7 @@ from vinfer.config import Config, OutputSettings, SourceSettings
 from vinfer.delivery import Progress as RunProgress
 from vinfer.engine import Engine
 from vinfer.errors import VinferError
+from vinfer.events.segments import LONGEST_WAIT
 from vinfer.sources import Source, open_source
 from vinfer.sources.address import shown_url, url_scheme
 from vinfer.stores.base import RunInfo, Sink
@@ -257,7 +258,7 @@ def _history(thresholds: Mapping[str, EventThresholds]) -> Fraction:
     longest = max(
         (t.min_duration + max(t.max_missing, t.merge_gap) for t in thresholds.values()), default=0.0
     )
-    return Fraction(longest) + 60
+    return Fraction(longest) + LONGEST_WAIT + 60
 
 
 class _KeepSummary:

@@ -91,6 +91,8 @@ class PredicateSettings(_Section):
     """Score from which an event opens."""
     off: Score | None = None
     """Score below which it closes; at most ``on``."""
+    min_peak: Score | None = None
+    """Events whose best score is lower are not reported."""
     min_duration: Seconds | None = None
     """Shorter events are not reported, seconds."""
     merge_gap: Seconds | None = None

@@ -6,7 +6,7 @@ docs/events.md explains the rules; docstrings here say where each one is applied
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import NamedTuple
@@ -26,15 +26,27 @@ from vinfer.types import (
     Relations,
 )
 
+LONGEST_WAIT = Fraction(10)
+"""Seconds: what is further back when a run reaches ``min_peak`` is no part of its event."""
+
 
 class _Limits(NamedTuple):
     """Thresholds of one predicate: scores as float32 values, times exact."""
 
     on: float
     off: float
+    min_peak: float
     min_duration: Fraction
     merge_gap: Fraction
     max_missing: Fraction
+
+
+class _Support(NamedTuple):
+    """A frame that supports a run."""
+
+    time: Fraction
+    frame: int
+    score: float
 
 
 class _Evidence(NamedTuple):
@@ -61,6 +73,8 @@ class _Run:
     total: float = 0.0
     support: int = 0
     is_on: bool = True
+    # The supporting frames while none has reached `min_peak`; None from then on.
+    waiting: deque[_Support] | None = dataclasses.field(default_factory=deque)
     # Stream time at which the last `open` or `update` went out, and the end it told.
     told_at: Fraction | None = None
     told_end: Fraction | None = None
@@ -248,12 +262,22 @@ class Segmenter:
             return
         run.is_on = True
         run.end, run.end_frame = time, frame
-        run.total += score
-        run.support += 1
+        if run.waiting is not None:
+            run.waiting.append(_Support(time, frame, score))
+            while time - run.waiting[0].time > LONGEST_WAIT:
+                run.waiting.popleft()
+            if run.peak_score >= limits.min_peak:
+                run.start, run.start_frame, _ = run.waiting[0]
+                run.total = sum(each.score for each in run.waiting)
+                run.support = len(run.waiting)
+                run.waiting = None
+        else:
+            run.total += score
+            run.support += 1
 
     def _announce(self, key: EventKey, time: Fraction, events: list[Event]) -> None:
         run = self._runs.get(key)
-        if run is None or not run.is_on:
+        if run is None or not run.is_on or run.waiting is not None:
             return
         kind: EventType
         if run.told_at is None:
@@ -304,6 +328,7 @@ def _limits(thresholds: EventThresholds) -> _Limits:
     return _Limits(
         on=float(np.float32(thresholds.on)),
         off=float(np.float32(thresholds.off)),
+        min_peak=float(np.float32(thresholds.min_peak)),
         min_duration=exact(thresholds.min_duration),
         merge_gap=exact(thresholds.merge_gap),
         max_missing=exact(thresholds.max_missing),

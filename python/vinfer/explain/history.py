@@ -12,6 +12,7 @@ import numpy as np
 
 from vinfer.bundles.manifest import EventThresholds
 from vinfer.events.identity import EventKey, event_order
+from vinfer.events.segments import LONGEST_WAIT
 from vinfer.explain.pair import pair_score
 from vinfer.stores.base import RunInfo
 from vinfer.types import Event, Float32Array, Frame, FrameResult, RunSummary, StreamInfo
@@ -72,6 +73,8 @@ class ScoreHistory:
             (t.min_duration + t.max_missing + t.merge_gap for t in thresholds.values()), default=0.0
         )
         self._window = context + Fraction(str(waited))
+        if any(t.min_peak > t.on for t in thresholds.values()):
+            self._window += LONGEST_WAIT
         self._recent: deque[tuple[Fraction, FrameResult]] = deque()
         self._traces: dict[str, _Trace] = {}
         self._growing: dict[str, _Trace] = {}  # those of the traces that are not complete

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from vinfer.bundles import EventThresholds
 from vinfer.errors import TrainingError
 from vinfer.evaluation.event_truth import EventTruth, normalised, truth_of_labels
@@ -23,9 +25,11 @@ from vinfer.types import Detections, Event, Relations
 FIRST_SEED = 4001
 """Of the clips that thresholds are chosen on; neither training nor a test uses them."""
 
-ON = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
-"""From 0.5, since an event must be more likely true than not; closer together near 1, where the
-scores of a network that was trained on hard negatives are."""
+ON = (0.5, 0.8, 0.9, 0.95, 0.98)
+"""From 0.5, since an event must be more likely true than not."""
+
+MIN_PEAKS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
+"""Closer together near 1, where the scores of a network that was trained on hard negatives are."""
 
 HYSTERESIS = (0.02, 0.05, 0.1, 0.2, 0.4)
 MIN_DURATIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -42,8 +46,8 @@ precise: tried on 300 clips of seeds from 20,001 on."""
 AS_GOOD = 0.01
 """A difference of F1 that these clips can't tell from none."""
 
-_Place = tuple[float, float, float]
-"""``on``, how far ``off`` is below it, ``min_duration``."""
+_Place = tuple[float, float, float, float]
+"""``on``, how far ``off`` is below it, ``min_peak`` (at least ``on``), ``min_duration``."""
 
 Objects = Callable[[int, UInt8Image], Detections]
 """Takes the number of a frame and its pixels, gives its tracked objects."""
@@ -70,7 +74,8 @@ class ChosenThresholds:
         thresholds: for the manifest.
         truths, found: true events, and those that were found.
         false: events that are not true.
-        at_risk: the same where ``on``, ``min_duration`` or both are a step lower, the most of them.
+        at_risk: the same where ``min_peak``, ``min_duration`` or both are a step lower, the most of
+            them.
         f1: of its events.
     """
 
@@ -182,9 +187,9 @@ def choose_event_thresholds(
             the F1 of the predicates, weighted by their true events, most.
 
     Returns:
-        By predicate; of those that are as good (`AS_GOOD`), the strictest: in order of ``on``,
-        ``min_duration`` and ``off``. One that is not worth its false events is left out and so
-        never becomes an event.
+        By predicate; of those that are as good (`AS_GOOD`), the strictest: in order of
+        ``min_peak``, ``min_duration``, ``on`` and ``off``. One that is not worth its false events
+        is left out and so never becomes an event.
 
     Raises:
         TrainingError: there is no clip.
@@ -196,16 +201,17 @@ def choose_event_thresholds(
     budget = int(most_at_risk_per_minute * minutes)
     counted: dict[str, dict[_Place, EventScores]] = {name: {} for name in names}
     for on, below in itertools.product(ON, HYSTERESIS):
-        rules = _thresholds(on, below, min_duration=0)
+        rules = _thresholds(on, below, min_peak=on, min_duration=0)
         # Keys are judged each by itself, so one run of the rules does for all predicates; and
-        # what is too short is dropped last, so it does for all least durations, too.
+        # what is too short or too low is dropped last, so it does for all of those, too.
         every = dict.fromkeys(names, rules)
         events = [event for clip in clips for event in events_of(clip, every, symmetric)]
-        for min_duration in MIN_DURATIONS:
-            scores = _scores(clips, events, min_duration)
+        peaks = [peak for peak in MIN_PEAKS if peak >= on]
+        for min_peak, min_duration in itertools.product(peaks, MIN_DURATIONS):
+            scores = _scores(clips, events, min_peak, min_duration)
             for name in names:
                 if (found := scores.get(normalised(name))) is not None:
-                    counted[name][on, below, min_duration] = found
+                    counted[name][on, below, min_peak, min_duration] = found
     return _shared_out({name: _candidates(by_place) for name, by_place in counted.items()}, budget)
 
 
@@ -213,17 +219,19 @@ def _candidates(counted: Mapping[_Place, EventScores]) -> list[ChosenThresholds]
     """Those of one predicate that find something."""
     candidates = []
     for place, scores in counted.items():
-        on, below, min_duration = place
+        on, below, min_peak, min_duration = place
         if not scores.found:
             continue
+        lower_peak = _step_below(MIN_PEAKS, min_peak)
+        lower_on = on if on <= lower_peak else _step_below(ON, on)
         lower = [
-            (lower_on, below, shorter)
-            for lower_on in (on, _step_below(ON, on))
+            (*levels, shorter)
+            for levels in ((on, below, min_peak), (lower_on, below, lower_peak))
             for shorter in (min_duration, _step_below(MIN_DURATIONS, min_duration))
         ]
         candidates.append(
             ChosenThresholds(
-                thresholds=_thresholds(on, below, min_duration),
+                thresholds=_thresholds(on, below, min_peak, min_duration),
                 truths=scores.truths,
                 found=scores.found,
                 false=_false(scores),
@@ -267,17 +275,19 @@ def _best(candidates: Sequence[ChosenThresholds]) -> ChosenThresholds:
     return max(
         (each for each in candidates if each.f1 >= highest - AS_GOOD),
         key=lambda each: (
-            each.thresholds.on,
+            each.thresholds.min_peak,
             each.thresholds.min_duration,
+            each.thresholds.on,
             each.thresholds.off,
         ),
     )
 
 
-def _thresholds(on: float, below: float, min_duration: float) -> EventThresholds:
+def _thresholds(on: float, below: float, min_peak: float, min_duration: float) -> EventThresholds:
     return EventThresholds(
         on=on,
         off=round(on - below, 4),
+        min_peak=min_peak,
         min_duration=min_duration,
         merge_gap=LONGEST_GAP,
         max_missing=LONGEST_GAP,
@@ -285,8 +295,9 @@ def _thresholds(on: float, below: float, min_duration: float) -> EventThresholds
 
 
 def _scores(
-    clips: Sequence[ScoredClip], events: Sequence[Event], min_duration: float
+    clips: Sequence[ScoredClip], events: Sequence[Event], min_peak: float, min_duration: float
 ) -> dict[str, EventScores]:
-    least = Fraction(str(min_duration))
-    lasting = [event for event in events if event.duration >= least]
+    # As the rules compare them (`vinfer.events.segments`): scores as float32, times exactly.
+    peak, shortest = float(np.float32(min_peak)), Fraction(str(min_duration))
+    lasting = [e for e in events if e.peak_score >= peak and e.duration >= shortest]
     return evaluate_events([clip.truth for clip in clips], lasting).by_predicate
