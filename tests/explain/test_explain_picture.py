@@ -119,6 +119,7 @@ def test_a_map_of_nothing_says_so() -> None:
         {"trace": ScoreTrace((Fraction(1),), np.array([math.nan], np.float32))},
         {"thresholds": EventThresholds(on=0, off=0)},
         {"thresholds": EventThresholds(on=1, off=0.99)},
+        {"thresholds": EventThresholds(on=0.98, off=0.96, min_peak=0.995)},
         {"what_if": ()},
         {"event": event(start=Fraction(1), end=Fraction(1), peak_time=Fraction(1))},
         {

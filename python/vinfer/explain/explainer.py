@@ -126,8 +126,8 @@ def choose_event(traced: Traced, wanted: Event | str | int | None = None) -> Eve
     if not events:
         raise ConfigError(
             f"{name}: no event was found in {traced.summary.num_frames} frames, so there is none "
-            "to explain; lower a predicate's threshold (events.predicates.NAME.on) or take "
-            "another bundle"
+            "to explain; lower a predicate's thresholds (events.predicates.NAME.on and .min_peak) "
+            "or take another bundle"
         )
     if wanted is None:
         return min(events, key=best_first)

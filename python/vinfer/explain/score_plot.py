@@ -18,6 +18,7 @@ _THRESHOLD: Color = (150, 70, 10)
 _SOFT: Color = (88, 98, 115)
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MOST_TICKS = 8
+_TEXT = 26  # from one line of words to the next, pixels
 
 
 def draw_scores(canvas: UInt8Array, explanation: Explanation) -> None:
@@ -77,13 +78,17 @@ def _thresholds(
     y_of: Callable[[float], int],
 ) -> None:
     left, right = across
-    on, off = explanation.thresholds.on, explanation.thresholds.off
-    labels = [("on", on)] if on == off else [("on", on), ("off", off)]
-    middles = [y_of(score) for _, score in labels]
-    if len(middles) == 2 and middles[1] - middles[0] < 26:  # the words would overlap
-        middle = max(sum(middles) // 2, 26)  # and the upper one would leave the canvas
-        middles = [middle - 13, middle + 13]
-    for (name, score), middle in zip(labels, middles, strict=True):
+    limits = explanation.thresholds
+    labels = [("on", limits.on)]
+    if limits.min_peak > limits.on:
+        labels.insert(0, ("peak", limits.min_peak))
+    if limits.off < limits.on:
+        labels.append(("off", limits.off))
+    middles = [max(y_of(labels[0][1]), _TEXT // 2)]  # a word at the top would leave the canvas
+    for _, score in labels[1:]:
+        middles.append(max(y_of(score), middles[-1] + _TEXT))  # and two would overlap
+    above = max(middles[-1] - y_of(0), 0)
+    for (name, score), middle in zip(labels, (m - above for m in middles), strict=True):
         for x in range(left, right, 16):
             canvas[y_of(score) : y_of(score) + 2, x : min(x + 9, right)] = _THRESHOLD
         pen.text(canvas, f"{name} {score:g}", right + 14, middle, _THRESHOLD)
