@@ -10,7 +10,7 @@ from vinfer.explain.explanation import Explanation
 from vinfer.report.drawing import INK, Color, Pen, opencv
 from vinfer.types import UInt8Array
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 124, 14, 84  # room around the plot for its words, pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 166, 14, 84  # room around the plot for its words, pixels
 _EVENT: Color = (214, 230, 250)
 _LINE: Color = (29, 95, 196)
 _GRID: Color = (224, 228, 233)
