@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ def to_onnx(
         # PyTorch 2.13 warns of its own use of a class, and of axes that share one name.
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
         warnings.filterwarnings("ignore", ".*shares the same shape constraints", UserWarning)
+        registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+        registration.addFilter(_is_not_about_torchvision)
         try:
             program = torch.onnx.export(
                 model,
@@ -74,6 +77,8 @@ def to_onnx(
             )
         except torch.onnx.OnnxExporterError as exc:
             raise BackendError(f"PyTorch can't export the module: {_first_cause(exc)}") from exc
+        finally:
+            registration.removeFilter(_is_not_about_torchvision)
     assert program is not None  # PyTorch gives none only where it writes a file itself
     for node in program.model.graph.all_nodes():
         node.metadata_props.pop(STACK_TRACE, None)
@@ -88,6 +93,11 @@ def to_onnx(
                 f"has {kind}s: {', '.join(value.name for value in values)}"
             )
     return attach_functions(exported)
+
+
+def _is_not_about_torchvision(record: logging.LogRecord) -> bool:
+    """PyTorch tells four times that it is not installed; no graph here has an op of it."""
+    return "torchvision is not installed" not in record.getMessage()
 
 
 def _first_cause(error: BaseException) -> BaseException:

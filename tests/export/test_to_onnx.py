@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -385,6 +386,22 @@ def test_what_pytorch_can_not_export(function: Callable[..., Any], text: str) ->
     with pytest.raises(BackendError, match=f"PyTorch can't export the module: .*{text}") as caught:
         export_one(function, X)
     assert isinstance(caught.value.__cause__, torch.onnx.OnnxExporterError)
+
+
+def test_nothing_is_said_of_packages_that_are_not_needed() -> None:
+    told: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = told.append  # type: ignore[method-assign]
+    logger = logging.getLogger("torch.onnx")
+    # PyTorch's own handler writes to the standard error; this one sees what gets there.
+    for each in (logger, logging.getLogger("torch")):
+        each.addHandler(handler)
+    try:
+        export_one(pool, X)
+    finally:
+        for each in (logger, logging.getLogger("torch")):
+            each.removeHandler(handler)
+    assert [record.getMessage() for record in told if "torchvision" in record.getMessage()] == []
 
 
 def test_missing_onnxscript_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
