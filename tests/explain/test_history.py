@@ -91,6 +91,15 @@ def test_of_frames_that_are_seconds_apart_all_of_the_event_are_kept() -> None:
     assert history.trace(event).scores.tolist() == pytest.approx([0.9] * 3)
 
 
+def test_of_an_event_that_was_certain_late_all_is_kept() -> None:
+    late = {"holds": EventThresholds(min_peak=0.95)}
+    history = ScoreHistory(late)
+    run(history, [0.0] * 20 + [0.7] * 150 + [0.97] + [0.0] * 20, thresholds=late)
+    (event,) = history.events()
+    assert (event.start_frame, event.end_frame) == (70, 170)  # ten seconds before the peak
+    assert history.trace(event).scores.tolist() == pytest.approx([0.7] * 110 + [0.97] + [0.0] * 10)
+
+
 def test_a_cut_ends_the_event_and_not_the_trace() -> None:
     history = ScoreHistory(THRESHOLDS)
     run(history, [0.9] * 10 + [0.0] * 5, cuts=[10])
