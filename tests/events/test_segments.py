@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from vinfer.bundles.manifest import EventThresholds
 from vinfer.errors import ConfigError, InputError
 from vinfer.events.identity import EventKey, event_id, event_order
-from vinfer.events.segments import LONGEST_WAIT, Segmenter
+from vinfer.events.segments import LONGEST_WAIT, Segmenter, longest_lead
 from vinfer.types import Detections, Event, Relations
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_events.json").read_text())
@@ -284,11 +284,14 @@ def test_online_equals_offline_after_every_prefix(
         found = sorted(closes(known), key=event_order)
         assert [as_tuple(e) for e in found] == offline(shots[:count], limits, SYMMETRIC)
         times = [shot.time for shot, part in zip(shots, parts, strict=False) for _ in part]
-        assert_life_cycle(known, [*times, *(shots[-1].time for _ in ended)], interval)
+        assert_life_cycle(known, [*times, *(shots[-1].time for _ in ended)], interval, limits)
 
 
 def assert_life_cycle(
-    events: Sequence[Event], told_at: Sequence[Fraction], interval: Fraction
+    events: Sequence[Event],
+    told_at: Sequence[Fraction],
+    interval: Fraction,
+    limits: Mapping[str, EventThresholds],
 ) -> None:
     by_id: dict[str, list[tuple[Event, Fraction]]] = defaultdict(list)
     for event, time in zip(events, told_at, strict=True):
@@ -299,6 +302,8 @@ def assert_life_cycle(
         types = [event.type for event, _ in reports]
         assert types == ["open", *["update"] * (len(reports) - 2), "close"]
         assert len({(event.start, event.start_frame) for event, _ in reports}) == 1
+        first, opened = reports[0]
+        assert opened - first.start <= longest_lead([limits[first.predicate]])
         for (before, then), (after, now) in pairwise(reports):
             if after.type == "update":
                 assert after.end > before.end

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from vinfer.config import Config, OutputSettings, SourceSettings
 from vinfer.delivery import Progress as RunProgress
 from vinfer.engine import Engine
 from vinfer.errors import VinferError
-from vinfer.events.segments import LONGEST_WAIT
+from vinfer.events.segments import longest_lead
 from vinfer.sources import Source, open_source
 from vinfer.sources.address import shown_url, url_scheme
 from vinfer.stores.base import RunInfo, Sink
@@ -222,7 +221,7 @@ def _sinks(
         from vinfer.stores.vidvrd import VidvrdJson
 
         files["vidvrd"] = folder / "events.vidvrd.json"
-        sinks.append(VidvrdJson(files["vidvrd"], history=_history(thresholds)))
+        sinks.append(VidvrdJson(files["vidvrd"], history=longest_lead(thresholds.values()) + 60))
     if outputs.sqlite:
         from vinfer.stores.sql import SqlStore
 
@@ -251,14 +250,6 @@ def _sinks(
             )
         )
     return sinks, files
-
-
-def _history(thresholds: Mapping[str, EventThresholds]) -> Fraction:
-    """How far before its announcement an event may start, in seconds, and some more."""
-    longest = max(
-        (t.min_duration + max(t.max_missing, t.merge_gap) for t in thresholds.values()), default=0.0
-    )
-    return Fraction(longest) + LONGEST_WAIT + 60
 
 
 class _KeepSummary:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -311,6 +311,19 @@ class Segmenter:
             bundle=self._bundle,
             config_hash=self._config_hash,
         )
+
+
+def longest_lead(thresholds: Iterable[EventThresholds]) -> Fraction:
+    """How far before its announcement an event may start at most, seconds; 0 without thresholds."""
+    return max(
+        (
+            each.min_duration
+            + max(each.max_missing, each.merge_gap)
+            + (LONGEST_WAIT if each.min_peak > each.on else 0)
+            for each in map(_limits, thresholds)
+        ),
+        default=Fraction(0),
+    )
 
 
 def _participant(detections: Detections, i: int) -> Participant:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vinfer.bundles.manifest import EventThresholds
 from vinfer.events.identity import EventKey, event_order
-from vinfer.events.segments import LONGEST_WAIT
+from vinfer.events.segments import longest_lead
 from vinfer.explain.pair import pair_score
 from vinfer.stores.base import RunInfo
 from vinfer.types import Event, Float32Array, Frame, FrameResult, RunSummary, StreamInfo
@@ -68,13 +68,7 @@ class ScoreHistory:
         self._symmetric = frozenset(symmetric)
         self._context = context
         self._keep = keep
-        # An event is announced that much later than it begins.
-        waited = max(
-            (t.min_duration + t.max_missing + t.merge_gap for t in thresholds.values()), default=0.0
-        )
-        self._window = context + Fraction(str(waited))
-        if any(t.min_peak > t.on for t in thresholds.values()):
-            self._window += LONGEST_WAIT
+        self._window = context + longest_lead(thresholds.values())
         self._recent: deque[tuple[Fraction, FrameResult]] = deque()
         self._traces: dict[str, _Trace] = {}
         self._growing: dict[str, _Trace] = {}  # those of the traces that are not complete

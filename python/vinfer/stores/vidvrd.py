@@ -55,9 +55,8 @@ class VidvrdJson:
         Args:
             path: the file.
             history: how far before its announcement an event may start, in seconds: at least
-                min_duration + max(max_missing, merge_gap) of each predicate, and ten more where
-                one has a min_peak. Boxes that are older and belong to no announced event are
-                forgotten.
+                `vinfer.events.segments.longest_lead`. Boxes that are older and belong to no
+                announced event are forgotten.
         """
         self._path = Path(path)
         self._history = history
