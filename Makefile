@@ -51,6 +51,8 @@ bench: ## measure this machine; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.relations --trunks efficientnet_lite0 resnet18 --objects 2 5 10 20 40 --compiled 10 --output benchmarks/results/relations.json
 	@$(BIN)/python -m benchmarks.sprite_events relations-synthetic --output benchmarks/results/sprite_events.json
 
+# What was trained just now comes before what is installed.
+models: export VINFER_BUNDLES := $(SHIPPED)
 models: ## train the shipped synthetic bundles again, about 40 minutes on two cores
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/vinfer train sprites-detector --output $(SHIPPED)/sprites-detector.vinfer

@@ -82,6 +82,7 @@ class _Pair:
         roi_align: of each role.
         features: the value at the end of the RoI stage, of each role.
         bins: of a map, height and width.
+        union_extent: what the union's own maps are relative to, as `NetworkConfig` has it.
     """
 
     conv: onnx.NodeProto
@@ -93,6 +94,7 @@ class _Pair:
     features: list[str]
     bins: tuple[int, int]
     num_features: int
+    union_extent: float | None
 
 
 def _find_pair(model: onnx.ModelProto) -> _Pair:
@@ -135,11 +137,28 @@ def _find_pair(model: onnx.ModelProto) -> _Pair:
             features=features,
             bins=(attributes.get("height", 7), attributes.get("width", 7)),
             num_features=num_features,
+            union_extent=_union_extent(producers[positions[UNION]], producers, weights)
+            if positions
+            else None,
         )
     raise InputError(
         "model: found no convolution over the RoI features and positional maps of subject, object "
         "and union, expected a graph that export_relation_network made"
     )
+
+
+def _union_extent(
+    maps: onnx.NodeProto,
+    producers: dict[str, onnx.NodeProto],
+    weights: dict[str, onnx.TensorProto],
+) -> float | None:
+    from onnx import numpy_helper
+
+    boxes, reference = maps.input
+    if reference == boxes:
+        return None
+    end = producers[producers[reference].input[1]]  # the corner's coordinates and the extent
+    return float(numpy_helper.to_array(weights[end.input[1]]))
 
 
 class _Builder:
@@ -282,11 +301,17 @@ def _position_term(builder: _Builder, pair: _Pair, unions: _Unions, bias: Float6
         alpha = builder.node("Sub", [builder.node("Div", [from_low, safe]), one])
         beta = builder.node("Div", [builder.node("Mul", [two, size]), safe])
         columns += [builder.node("Where", [valid, value, zero]) for value in (alpha, beta)]
-    columns.append(builder.node("Where", [valid, one, zero]))
+    if pair.union_extent is None:
+        columns.append(builder.node("Where", [valid, one, zero]))
+    else:
+        slope = builder.constant(2 / pair.union_extent, np.float32)
+        columns.append(builder.node("Mul", [extent, slope]))
     coefficients = builder.node("Concat", columns, axis=1)
     basis = builder.constant(_basis(pair).reshape(len(columns) * 2, -1), np.float32)
-    constant = np.repeat(bias, height * width)
-    product = builder.node("Gemm", [coefficients, basis, builder.constant(constant, np.float32)])
+    constant = bias[:, None, None] + _union_constant(pair)
+    product = builder.node(
+        "Gemm", [coefficients, basis, builder.constant(constant.ravel(), np.float32)]
+    )
     return builder.node("Reshape", [product, builder.ints(-1, len(pair.weight), height, width)])
 
 
@@ -294,20 +319,35 @@ def _basis(pair: _Pair) -> Float64Array:
     """What each coefficient adds: ``[10, K, h, w]``.
 
     In the order of the columns: offset x, y and slope x, y of the subject, then of the object; then
-    the union's own map along x, and y.
+    the union's own map along x, and y, or its slopes where it has an extent.
     """
-    height, width = pair.bins
-    x = np.tile((np.arange(width) + 0.5) / width, (height, 1))
-    y = np.tile(((np.arange(height) + 0.5) / height)[:, None], (1, width))
-    flat = np.ones((height, width))
+    x, y = _positions(pair)
+    flat = np.ones(pair.bins)
     parts = []
     for role in (SUBJECT, OBJECT):
         for picture_x, picture_y in ((flat, flat), (x, y)):
             parts.append(_convolve(pair, pair.map_offsets[role], picture_x))
             parts.append(_convolve(pair, pair.map_offsets[role] + 1, picture_y))
-    parts.append(_convolve(pair, pair.map_offsets[UNION], 2 * x - 1))
-    parts.append(_convolve(pair, pair.map_offsets[UNION] + 1, 2 * y - 1))
+    own = (2 * x - 1, 2 * y - 1) if pair.union_extent is None else (x, y)
+    parts += [_convolve(pair, pair.map_offsets[UNION] + k, map_) for k, map_ in enumerate(own)]
     return np.stack(parts)
+
+
+def _union_constant(pair: _Pair) -> Float64Array:
+    """What the union's maps add whatever the pair, ``[K, h, w]``: they begin at -1."""
+    if pair.union_extent is None:
+        return np.zeros((len(pair.weight), *pair.bins))
+    flat = np.full(pair.bins, -1.0)
+    first = pair.map_offsets[UNION]
+    return _convolve(pair, first, flat) + _convolve(pair, first + 1, flat)
+
+
+def _positions(pair: _Pair) -> tuple[Float64Array, Float64Array]:
+    """Where the bins' centres are along a box, 0 to 1, ``[h, w]`` along x and along y."""
+    height, width = pair.bins
+    x = np.tile((np.arange(width) + 0.5) / width, (height, 1))
+    y = np.tile(((np.arange(height) + 0.5) / height)[:, None], (1, width))
+    return x, y
 
 
 def _convolve(pair: _Pair, channel: int, picture: Float64Array) -> Float64Array:

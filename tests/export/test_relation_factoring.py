@@ -28,6 +28,8 @@ NETWORKS = {
     "all": SLIM,
     "visual": dataclasses.replace(SLIM, coord=False, embedding=False),
     "no visual": dataclasses.replace(SLIM, visual=False),
+    "union extent": dataclasses.replace(SLIM, union_extent=96.0),
+    "no visual, union extent": dataclasses.replace(SLIM, visual=False, union_extent=64.0),
     "bilinear": dataclasses.replace(SLIM, embedding_form="bilinear", head="softmax_bg"),
 }
 PUBLISHED = {

@@ -135,10 +135,10 @@ def test_drawn_samples_are_golden(key: str, seed: int, epoch: int) -> None:
 # Properties
 
 
-@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(2, 600))
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(2, 600), st.integers(1, 50))
 @settings(derandomize=True, deadline=None, max_examples=300)
-def test_counts_keep_their_bounds(positives: int, negatives: int, most: int) -> None:
-    chosen, mined = sample_counts(positives, negatives, most)
+def test_counts_keep_their_bounds(positives: int, negatives: int, most: int, least: int) -> None:
+    chosen, mined = sample_counts(positives, negatives, most, least_percent=least)
     assert 0 <= chosen <= positives
     assert 0 <= mined <= negatives
     assert chosen + mined <= most
@@ -148,10 +148,10 @@ def test_counts_keep_their_bounds(positives: int, negatives: int, most: int) -> 
         assert chosen == min(positives, most)
     else:
         total = chosen + mined
-        assert Fraction(1, 4) <= Fraction(chosen, total) <= Fraction(3, 4)
+        assert Fraction(least, 100) <= Fraction(chosen, total) <= Fraction(3, 4)
         # No larger total would do.
         for larger in range(total + 1, min(most, positives + negatives) + 1):
-            allowed = range(-(-larger // 4), 3 * larger // 4 + 1)
+            allowed = range(-(-larger * least // 100), 3 * larger // 4 + 1)
             assert not any(k <= positives and larger - k <= negatives for k in allowed)
 
 
@@ -521,6 +521,8 @@ def test_data_that_can_not_be_batched_is_refused() -> None:
         {"num_pictures": 0},
         {"max_pairs": 1},
         {"hard_negatives": 0},
+        {"least_positive_percent": 0},
+        {"least_positive_percent": 51},
         {"short_side": 0},
         {"short_side": 500, "long_side": 400},
         {"sampling": "all"},

@@ -69,7 +69,12 @@ def test_a_training_sees_what_a_detector_finds(tmp_path: Path) -> None:
     assert box_iou(seen.pictures[0].boxes, first.boxes).max(1).min() > 0.5
 
     config = {
-        "data": {"kind": "sprite_clips", "train_clips": 1, "validation_clips": 1},
+        "data": {
+            "kind": "sprite_clips",
+            "train_clips": 1,
+            "validation_clips": 1,
+            "drop_percent": 0,
+        },
         "network": {"trunk": "slim", "filters": 4, "features": 4, "embedding_size": 2},
         "batches": {"pictures": 8, "short_side": 72, "long_side": 96},
         "detector": "sprites-detector",

@@ -294,6 +294,31 @@ def test_fewer_pictures_where_they_are_made() -> None:
     assert len(validation.pictures) == 8
 
 
+def test_noise_of_clips_is_configured() -> None:
+    clips = {
+        "kind": "sprite_clips",
+        "train_clips": 2,
+        "validation_clips": 2,
+        "train_seed": 70,
+        "validation_seed": 70,
+        "drop_percent": 0,
+        "jitter": 0,
+        "video_colours": True,
+    }
+    training, validation = config(data=clips).data.load()
+    assert sum(len(picture.labels) for picture in training.pictures) > 40
+    assert training.read is not None
+    assert validation.read is not None
+    as_video = 0
+    for first, second in zip(training.pictures, validation.pictures, strict=True):
+        np.testing.assert_array_equal(first.boxes, second.boxes)
+        as_video += bool((training.read(first) != validation.read(second)).any())
+    assert 0 < as_video < len(training.pictures)  # validation's colours are as drawn
+    message = "drop_percent: found 5, expected 0 with a detector"
+    with pytest.raises(ConfigError, match=message):
+        config(data={**clips, "drop_percent": 5}, detector="sprites-detector")
+
+
 def test_configuration_files(tmp_path: Path) -> None:
     path = tmp_path / "relations.yaml"
     path.write_text("data: {kind: sprites, train_pictures: 5}\nepochs: 3\n")

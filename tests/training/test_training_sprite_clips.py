@@ -24,6 +24,7 @@ from vinfer.training.sprites import (
 from vinfer.training.sprites.rules import relations_of
 from vinfer.training.sprites.scene import Arm, Burst, Rope, Trail
 from vinfer.training.sprites.scenes import make_scene
+from vinfer.training.sprites.video_colours import with_video_colours
 
 FRAMES = {0: "b0c43d5afc46b473", 31: "67ec248b996a243d", 59: "837cbf17799c2e19"}
 
@@ -298,6 +299,42 @@ def test_single_frames_are_composed_as_stills() -> None:
     again = make_clip_frames(1, 70, num_singles=1, frames_per_clip=1, jitter=0, drop_percent=0)
     assert again.read is not None
     np.testing.assert_array_equal(again.read(again.pictures[1]), first)
+
+
+def test_half_of_the_pictures_may_have_the_colours_of_video() -> None:
+    made: dict[str, Any] = {
+        "num_singles": 30,
+        "frames_per_clip": 10,
+        "jitter": 0,
+        "drop_percent": 0,
+    }
+    plain = make_clip_frames(1, 70, **made)
+    data = make_clip_frames(1, 70, video_colours=True, **made)
+    assert plain.read is not None
+    assert data.read is not None
+    as_video = 0
+    for picture in data.pictures:
+        image, as_drawn = data.read(picture), plain.read(picture)
+        if (image != as_drawn).any():
+            as_video += 1
+            np.testing.assert_array_equal(image, with_video_colours(as_drawn))
+    assert 10 < as_video < 30 <= len(data.pictures)
+
+
+def test_video_colours_are_those_of_a_video() -> None:
+    clip = make_clip(3, num_frames=20)
+    image = clip.image(0)
+    ours = with_video_colours(image)
+    av = pytest.importorskip("av")
+    bt709, limited = 1, 1
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=bt709, dst_color_range=limited)
+    frame = frame.reformat(format="rgb24", src_colorspace=bt709, src_color_range=limited)
+    theirs = frame.to_ndarray(format="rgb24").astype(int)
+    # Its 8 bits of limited range are coarser than ours, which the mean shows.
+    assert np.abs(ours - theirs).mean() < 2 < np.abs(image - theirs).mean()
+    grey = np.repeat(image[:, :, :1], 3, 2)
+    np.testing.assert_array_equal(with_video_colours(grey), grey)
 
 
 def test_hard_clips() -> None:

@@ -27,6 +27,8 @@ class BatchSettings:
         seed: of every draw; 0 or more.
         num_pictures: a batch.
         max_pairs: a batch, >= 2.
+        least_positive_percent: of a batch's pairs, 1 to 50. Where fewer are related, negatives are
+            left out until so many are.
         sampling: "mined" takes pairs without an annotated relation as negatives, "gt" only
             annotated relations.
         force_mining: mine also where the annotations are not exhaustive, though a pair without one
@@ -45,6 +47,7 @@ class BatchSettings:
     seed: int = 0
     num_pictures: int = 40
     max_pairs: int = 400
+    least_positive_percent: int = 25
     sampling: Sampling = "mined"
     force_mining: bool = False
     hard_negatives: int = 1
@@ -60,6 +63,7 @@ class BatchSettings:
             ("seed", 0),
             ("num_pictures", 1),
             ("max_pairs", 2),
+            ("least_positive_percent", 1),
             ("hard_negatives", 1),
             ("short_side", 1),
             ("long_side", self.short_side),
@@ -68,6 +72,10 @@ class BatchSettings:
                 raise TrainingError(
                     f"{name}: found {getattr(self, name)}, expected at least {least}"
                 )
+        if self.least_positive_percent > 50:
+            raise TrainingError(
+                f"least_positive_percent: found {self.least_positive_percent}, expected at most 50"
+            )
         if self.sampling not in ("mined", "gt"):
             raise TrainingError(f'sampling: found {self.sampling!r}, expected "mined" or "gt"')
 

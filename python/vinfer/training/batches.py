@@ -178,7 +178,10 @@ class RelationBatches:
         positive = labels.any(1)
         positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
         num_positives, num_negatives = sample_counts(
-            len(positives), len(negatives), self.settings.max_pairs
+            len(positives),
+            len(negatives),
+            self.settings.max_pairs,
+            least_percent=self.settings.least_positive_percent,
         )
 
         def draw(rows: Int64Array, count: int) -> Int64Array:

@@ -21,15 +21,18 @@ BoolArray = npt.NDArray[np.bool_]
 Samples = npt.NDArray[np.integer]
 
 
-def sample_counts(positives: int, negatives: int, max_pairs: int = 400) -> tuple[int, int]:
+def sample_counts(
+    positives: int, negatives: int, max_pairs: int = 400, *, least_percent: int = 25
+) -> tuple[int, int]:
     """How many positive and negative pairs a batch takes of those that it could.
 
     Args:
         positives, negatives: pairs there are, >= 0.
         max_pairs: to take at most, >= 2.
+        least_percent: of the pairs that are positive, 1 to 50.
 
     Returns:
-        (positive, negative): the largest total of which 25 to 75 % can be positive, divided as
+        (positive, negative): the largest total of which so much to 75 % can be positive, divided as
         close to the pairs there are as these bounds let it. Without negatives as many positives as
         may be taken; without positives (0, 0), for such a batch teaches nothing but "no".
     """
@@ -40,7 +43,7 @@ def sample_counts(positives: int, negatives: int, max_pairs: int = 400) -> tuple
     everything = positives + negatives
     # It ends at 2 or before: one pair of each kind is half positive.
     for total in range(min(max_pairs, everything), 1, -1):
-        fewest = max(-(-total // 4), total - negatives)
+        fewest = max(-(-total * least_percent // 100), total - negatives)
         most = min(3 * total // 4, positives)
         if fewest <= most:
             natural = (2 * total * positives + everything) // (2 * everything)  # half rounds up

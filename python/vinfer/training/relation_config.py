@@ -62,7 +62,8 @@ class SpriteClipsSource(_Source):
     """Frames of synthetic clips, boxes as a detector's (`sprites.make_clip_frames`).
 
     Clip k of a split has its seed + k; ``train_singles`` are single frames composed as stills,
-    ``train_hard_clips`` are clips of what takes most examples.
+    ``train_hard_clips`` are clips of what takes most examples. ``drop_percent`` is 0 where boxes
+    are a detector's. ``video_colours`` is of the training pictures alone.
     """
 
     is_sprites: ClassVar[bool] = True
@@ -75,6 +76,8 @@ class SpriteClipsSource(_Source):
     validation_seed: _Seed = 9001
     frames_per_clip: Annotated[int, pydantic.Field(ge=1, le=20)] = 4
     jitter: Annotated[int, pydantic.Field(ge=0, le=8)] = 1
+    drop_percent: Annotated[int, pydantic.Field(ge=0, le=100)] = 5
+    video_colours: bool = False
 
     def fewer(self, train_pictures: int) -> Self:
         """The first training clips only."""
@@ -97,10 +100,18 @@ class SpriteClipsSource(_Source):
                 num_hard_clips=hard_clips,
                 frames_per_clip=self.frames_per_clip,
                 jitter=self.jitter,
+                drop_percent=self.drop_percent,
+                video_colours=video_colours,
             )
-            for clips, singles, hard_clips, seed in (
-                (self.train_clips, self.train_singles, self.train_hard_clips, self.train_seed),
-                (self.validation_clips, 0, 0, self.validation_seed),
+            for clips, singles, hard_clips, seed, video_colours in (
+                (
+                    self.train_clips,
+                    self.train_singles,
+                    self.train_hard_clips,
+                    self.train_seed,
+                    self.video_colours,
+                ),
+                (self.validation_clips, 0, 0, self.validation_seed, False),
             )
         )
         return training, validation
@@ -185,6 +196,7 @@ class NetworkSection(_Section):
     weights: Path | None = None
     visual: bool = True
     coord: bool = True
+    union_extent: _Positive | None = None
     embedding: bool = True
     filters: _Count = 512
     features: _Count = 512
@@ -206,6 +218,7 @@ class BatchSection(_Section):
 
     pictures: _Count = 40
     max_pairs: Annotated[int, pydantic.Field(ge=2)] = 400
+    least_positive_percent: Annotated[int, pydantic.Field(ge=1, le=50)] = 25
     sampling: Sampling = "mined"
     force_mining: bool = False
     hard_negatives: _Count = 1
@@ -246,6 +259,16 @@ class RelationTrainingConfig(_Section):
     seed: _Seed = 0
     threads: _Count | None = None
     checkpoint_minutes: _Positive = 5.0
+
+    @pydantic.model_validator(mode="after")
+    def _detector_can_find_what_is_annotated(self) -> Self:
+        data = self.data
+        if self.detector is not None and isinstance(data, SpriteClipsSource) and data.drop_percent:
+            raise ValueError(
+                f"drop_percent: found {data.drop_percent}, expected 0 with a detector: it finds "
+                "what the annotations leave out, and its relations would pass for none"
+            )
+        return self
 
     def batch_settings(self) -> BatchSettings:
         """For `batches.RelationBatches`."""

@@ -36,6 +36,10 @@ class NetworkConfig:
         trunk: a name of `relation_trunks.TRUNKS`.
         visual: look at the picture; without it the maps and embeddings are all there is.
         coord: append the positional maps.
+        union_extent: side of the square, in pixels of the network's input, that the union's own
+            maps are relative to. None: relative to the union itself, so that they are the same for
+            every pair and nothing but the picture says how large it is: enough where predicates do
+            not depend on distances.
         embedding: append the class embeddings.
         filters: of the two pair convolutions.
         features: of the visual feature vector.
@@ -51,6 +55,7 @@ class NetworkConfig:
     trunk: str = "resnet18"
     visual: bool = True
     coord: bool = True
+    union_extent: float | None = None
     embedding: bool = True
     filters: int = 512
     features: int = 512
@@ -196,16 +201,22 @@ class RelationNetwork(nn.Module):
             picture, boxes, box_images, subjects, objects, unions
         )
         maps = []
-        for features, of in (
-            (subject, boxes[subjects]),
-            (object_, boxes[objects]),
-            (union, unions),
+        for features, of, reference in (
+            (subject, boxes[subjects], unions),
+            (object_, boxes[objects], unions),
+            (union, unions, self._union_reference(unions)),
         ):
             if features is not None:
                 maps.append(features)
             if self.config.coord:
-                maps.append(torch_ops.positional_maps(of, unions, [PAIR_BINS, PAIR_BINS]))
+                maps.append(torch_ops.positional_maps(of, reference, [PAIR_BINS, PAIR_BINS]))
         return torch.cat(maps, 1)
+
+    def _union_reference(self, unions: Tensor) -> Tensor:
+        if self.config.union_extent is None:
+            return unions
+        corner = unions[:, :2]
+        return torch.cat([corner, corner + self.config.union_extent], 1)
 
     def _roi_features(
         self,

@@ -14,6 +14,7 @@ from vinfer.training.sprites.clips import ClipFrame, SpriteClip, make_clip, make
 from vinfer.training.sprites.detector_noise import noisy_detections
 from vinfer.training.sprites.keyed_random import KeyedRandom
 from vinfer.training.sprites.scene import CLASSES, PREDICATES
+from vinfer.training.sprites.video_colours import with_video_colours
 from vinfer.types import Detections
 
 CLIP_FRAME = 7
@@ -33,6 +34,7 @@ def make_clip_frames(
     frames_per_clip: int = 4,
     jitter: int = 1,
     drop_percent: int = 5,
+    video_colours: bool = False,
 ) -> RelationData:
     """Frames of clips, and single frames that are composed as stills.
 
@@ -47,6 +49,8 @@ def make_clip_frames(
         frames_per_clip: 1 to 20, each drawn from a stretch of its own.
         jitter, drop_percent: as for `noisy_detections`; an object that is missed takes part in no
             relation of the picture.
+        video_colours: half of the pictures have the colours that video would have
+            (`with_video_colours`), so that a network learns both.
 
     Returns:
         The data; what was drawn is kept, 81 KiB a picture.
@@ -80,7 +84,10 @@ def make_clip_frames(
                 continue
             name = f"{kind}-{clip.seed}" + ("" if len(clip) == 1 else f"-{number}")
             pictures.append(_picture(name, clip.size, clip.frames[number], found[number]))
-            drawn[name] = clip.image(number)
+            image = clip.image(number)
+            if video_colours and KeyedRandom(CLIP_FRAME, clip.seed, number).chance(1, 2):
+                image = with_video_colours(image)
+            drawn[name] = image
 
     def read(picture: RelationPicture) -> Canvas:
         if picture.name not in drawn:
