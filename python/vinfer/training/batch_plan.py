@@ -13,8 +13,9 @@ from vinfer.training.key64 import key64
 from vinfer.training.picture_tensors import IMAGENET_MEAN, IMAGENET_STD
 from vinfer.training.relation_data import RelationData, RelationPicture
 
-# What a key is for, so that the draw of a bin and the place of a picture are not the same number.
-_BIN, _PLACE = 1, 2
+# What a key is for, so that no two kinds of draws are the same number; the draw of pairs ends with
+# no such number.
+_BIN, _PLACE, _MIRROR = 1, 2, 3
 
 Sampling = Literal["mined", "gt"]
 
@@ -160,6 +161,11 @@ def plan_epoch(data: RelationData, settings: BatchSettings, epoch: int) -> Epoch
             skipped["batch_without_positives"] += 1
         number += 1
     return EpochPlan(tuple(batches), skipped)
+
+
+def is_mirrored(picture: str, settings: BatchSettings, epoch: int) -> bool:
+    """Whether the picture of this name has left and right exchanged in an epoch."""
+    return settings.mirror and key64(settings.seed, epoch, image_id(picture), _MIRROR) % 2 == 1
 
 
 def _in_order(data: RelationData, pictures: Sequence[int], seed: int, epoch: int) -> list[int]:

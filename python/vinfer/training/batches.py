@@ -23,9 +23,9 @@ from vinfer.training.batch_plan import (
     EpochPlan,
     image_id,
     is_mined,
+    is_mirrored,
     plan_epoch,
 )
-from vinfer.training.key64 import key64
 from vinfer.training.pair_sampling import (
     BoolArray,
     PicturePairs,
@@ -43,9 +43,6 @@ from vinfer.training.picture_tensors import (
 )
 from vinfer.training.relation_data import RelationData, RelationPicture
 from vinfer.types import Float32Array, Int64Array
-
-# What a key is for; a picture's draw has no such number at its end.
-_MIRROR = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -218,13 +215,9 @@ class RelationBatches:
         )
         resized = normalised(image, size, self.settings.mean, self.settings.std)
         boxes = resized_boxes(picture.boxes, picture.size, size)
-        if self.settings.mirror and self._is_mirrored(picture, epoch):
+        if is_mirrored(picture.name, self.settings, epoch):
             return resized[:, :, ::-1], mirrored_boxes(boxes, size[1])
         return resized, boxes
-
-    def _is_mirrored(self, picture: RelationPicture, epoch: int) -> bool:
-        key = key64(self.settings.seed, epoch, image_id(picture.name), _MIRROR)
-        return key % 2 == 1
 
 
 def keep_hardest(batch: Batch, scores: Float32Array) -> Batch:
