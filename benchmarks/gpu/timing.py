@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.ops.contest import in_turn
+
 ROUNDS, CALLS = 7, 5
 COPY_BYTES = 2**30
 
@@ -29,9 +31,8 @@ class Timer:
     def race(self, contestants: Mapping[str, Callable[[], Any]]) -> dict[str, list[list[float]]]:
         """Rounds of everybody in turn."""
         samples: dict[str, list[list[float]]] = {name: [] for name in contestants}
-        names = list(contestants)
         for number in range(ROUNDS):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
+            for name in in_turn(list(contestants), number):
                 samples[name].append(self._timed(contestants[name]))
         return samples
 

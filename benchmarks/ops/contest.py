@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ import numpy as np
 SETTLE_SECONDS = 0.02
 ROUND_SECONDS = 0.004
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
+# A call up to this long goes first once untimed: its own data and code, back into the caches.
+WARM_SECONDS = 0.5
 # A peer this many times slower than the fastest one can't be the fastest: it gets a single round.
 HOPELESS = 2.5
 
@@ -166,15 +168,25 @@ def _race(
     rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, int(seconds / round_seconds)))
     samples: dict[str, list[list[float]]] = {name: [] for name in raced}
     for number in range(rounds):
-        # Everybody in turn has each place, so that nobody always follows the same one.
-        order = list(raced)[number % len(raced) :] + list(raced)[: number % len(raced)]
-        for name in order:
+        for name in in_turn(list(raced), number):
             call, taken = raced[name]
             time.sleep(SETTLE_SECONDS)
-            if taken < 0.05:
-                call()  # its own data and code back into the caches
+            if taken < WARM_SECONDS:
+                call()
             samples[name].append(_timed(call, calls[name]))
     return samples
+
+
+def in_turn(names: Sequence[str], number: int) -> list[str]:
+    """The order of a round: rows of a Williams design.
+
+    Over as many rounds as there are names, or twice as many where their number is odd, each has
+    each place and follows each other one equally often: a large working set slows down the next.
+    """
+    count = len(names)
+    steps = [(k + 1) // 2 if k % 2 else -(k // 2) for k in range(count)]
+    order = [names[(number + step) % count] for step in steps]
+    return order[::-1] if count % 2 and number // count % 2 else order
 
 
 def _summary(rounds: list[list[float]]) -> dict[str, float | int]:

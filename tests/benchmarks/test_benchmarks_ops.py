@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
 import subprocess
@@ -15,7 +16,7 @@ pytest.importorskip("onnx", reason="onnx writes the benchmark's graphs (extra `e
 pytest.importorskip("onnxruntime")
 
 from benchmarks.ops import letterbox, roi_align, table, weldon_pool
-from benchmarks.ops.contest import Absent, Case, Contestant, run_case
+from benchmarks.ops.contest import Absent, Case, Contestant, in_turn, run_case
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,18 @@ def test_the_work_of_a_roi_of_one_pixel_a_bin() -> None:
     moved, flops = roi_align.work(boxes, 3, (60, 107), 1.0, 1, 7)
     assert moved == 4 * 3 * (9 * 9 + 49)
     assert flops == 3 * 2 * (7 * 2 * 9 + 7 * 7 * 2)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_everybody_has_each_place_and_follows_each_other_equally_often(count: int) -> None:
+    names = [f"contestant {k}" for k in range(count)]
+    rounds = [in_turn(names, number) for number in range(count * (1 + count % 2))]
+    places = collections.Counter(place for order in rounds for place in enumerate(order))
+    neighbours = collections.Counter(two for order in rounds for two in itertools.pairwise(order))
+    assert len(places) == count**2
+    assert len(neighbours) == count * (count - 1)
+    assert len(set(places.values())) == 1
+    assert len(set(neighbours.values())) <= 1
 
 
 def case(**calls: object) -> Case:
