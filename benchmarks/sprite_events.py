@@ -1,6 +1,6 @@
 """Events of a relation bundle on synthetic clips that nothing was trained or chosen on.
 
-    python -m benchmarks.sprite_events BUNDLE [--detector D] [--clips 200] [--seed 6001]
+    python -m benchmarks.sprite_events BUNDLE [--detector D] [--clips 600] [--seed 6001]
         [--parts true noisy engine] [--output benchmarks/results/sprite_events.json]
 
 The same clips three ways: with the true boxes and identities; with boxes, misses and changed
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("bundle")
     parser.add_argument("--detector", help="name or path, in place of the bundle's own")
-    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--clips", type=int, default=600)
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--threads", type=int, default=0)

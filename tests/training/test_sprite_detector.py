@@ -231,7 +231,7 @@ def test_the_shipped_bundle_is_small_and_says_what_it_is(
     assert shipped.manifest.labels == CLASSES
     assert shipped.manifest.licence == "Apache-2.0"
     assert shipped.manifest.nms == Nms(
-        score_threshold=0.4, iou_threshold=0.5, max_detections=50, class_agnostic=True
+        score_threshold=0.3, iou_threshold=0.5, max_detections=50, class_agnostic=True
     )
     assert "bowls are upside down" in shipped.card()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -1,0 +1,237 @@
+"""Which negatives to learn from, on whose boxes: what each is worth on clips, over seeds.
+
+    python -m benchmarks.relation_negatives [--scale 0.25] [--seeds 3]
+        [--work DIR] [--output benchmarks/results/relation_negatives.json]
+
+The recipe of `relations-synthetic` on a part of its pictures, four ways: a quarter of a batch's
+pairs related, as the paper has it, or nearly all pairs, as the recipe; annotated boxes, or those
+that the recipe's detector finds. Measured on clips of other seeds with the detector's boxes, as
+inference has them: mAP* of their frames, and their events by one low threshold for all (a score of
+0.5 begins an event, 0.3 keeps it, 0.2 s long), so that no choice of thresholds hides a difference.
+One thread a training, as many side by side as there are cores. A run that is in the work folder
+already is not repeated; one that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import vinfer.training
+from benchmarks.machine import machine, versions
+from vinfer.backends import SessionOptions
+from vinfer.bundles import Bundle, EventThresholds, find_bundle
+from vinfer.evaluation.events import evaluate_events
+from vinfer.evaluation.uncertainty import mean_over_runs
+from vinfer.export.trained_relations import export_trained_relations
+from vinfer.stages.detect import Detector
+from vinfer.stages.relate import Relator
+from vinfer.threads import usable_threads
+from vinfer.training.clip_thresholds import (
+    LONGEST_GAP,
+    clips_with_cuts,
+    events_of,
+    score_clip,
+    seen_objects,
+)
+from vinfer.training.detected_boxes import detections_of, with_detected_boxes
+from vinfer.training.relation_config import (
+    RelationTrainingConfig,
+    SpriteClipsSource,
+    read_training_config,
+)
+from vinfer.training.relation_data import RelationData
+from vinfer.training.relation_scoring import score_pairs
+from vinfer.training.relation_training import load_network, train_relations
+from vinfer.training.sprites import SYMMETRIC, make_clip_frames
+
+RECIPE = Path(vinfer.training.__file__).parent / "recipes" / "relations-synthetic.yaml"
+# By name: the least share of related pairs, per cent, and whether the detector's boxes are taken.
+VARIANTS = {
+    "a quarter related, annotated boxes": (25, False),
+    "a quarter related, detector's boxes": (25, True),
+    "nearly all pairs, annotated boxes": (4, False),
+    "nearly all pairs, detector's boxes": (4, True),
+}
+TEST_SEED, TEST_CLIPS, TEST_FRAMES = 7001, 200, 6
+LOW = EventThresholds(
+    on=0.5,
+    off=0.3,
+    min_peak=0.5,
+    min_duration=0.2,
+    merge_gap=LONGEST_GAP,
+    max_missing=LONGEST_GAP,
+)
+METRICS = ("mAP*", "event precision", "event recall", "false a minute")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """What a process makes once: training with annotated and with detected boxes, and test."""
+
+    annotated: RelationData
+    detected: RelationData
+    test: RelationData
+
+
+_made: dict[float, Pictures] = {}
+
+
+def recipe(percent: int, seed: int) -> RelationTrainingConfig:
+    config = read_training_config(RECIPE)
+    batches = config.batches.model_copy(update={"least_positive_percent": percent})
+    return config.model_copy(update={"batches": batches, "seed": seed, "threads": 1})
+
+
+def pictures(scale: float) -> Pictures:
+    if scale not in _made:
+        config = read_training_config(RECIPE)
+        assert isinstance(config.data, SpriteClipsSource)
+        assert config.detector is not None
+        whole = config.data
+        parts = ("train_clips", "train_hard_clips", "train_singles")
+        part = {name: max(1, round(scale * getattr(whole, name))) for name in parts}
+        annotated, _ = whole.model_copy(update={**part, "validation_clips": 1}).load()
+        test = make_clip_frames(
+            TEST_CLIPS, TEST_SEED, frames_per_clip=TEST_FRAMES, jitter=0, drop_percent=0
+        )
+        detected, seen = (
+            with_detected_boxes(data, detections_of(data, config.detector))
+            for data in (annotated, test)
+        )
+        _made[scale] = Pictures(annotated, detected, seen)
+    return _made[scale]
+
+
+def run(variant: str, seed: int, scale: float, work: Path) -> dict[str, Any]:
+    """One training and its figures."""
+    folder = work / f"{variant.replace(' ', '_')}_{seed}_{scale}"
+    done = folder / "result.json"
+    if done.exists():
+        return dict(json.loads(done.read_text()))
+    percent, is_detected = VARIANTS[variant]
+    config = recipe(percent, seed)
+    made = pictures(scale)
+    training = made.detected if is_detected else made.annotated
+    result = train_relations(config, folder, data=(training, made.test))
+    network = load_network(result.weights, config, made.test)
+    scored = score_pairs(network, made.test, config.batch_settings())
+    quality = scored.quality(made.test.predicates, config.ignored)
+    figures = {
+        "variant": variant,
+        "seed": seed,
+        "pictures": len(training.pictures),
+        "seconds": result.seconds,
+        "mAP*": quality.mean_star,
+        "ap": dict(zip(made.test.predicates, quality.ap, strict=True)),
+        **events_on_clips(config, made.test, folder),
+    }
+    done.write_text(json.dumps(figures))
+    return figures
+
+
+def events_on_clips(
+    config: RelationTrainingConfig, names: RelationData, folder: Path
+) -> dict[str, Any]:
+    """Events of the test clips, objects as the detector and the tracker give them."""
+    assert config.detector is not None
+    reported = [name for name in names.predicates if name not in config.ignored]
+    thresholds = dict.fromkeys(reported, LOW)
+    bundle = export_trained_relations(
+        folder,
+        name="trial",
+        detector=config.detector,
+        events=thresholds,
+        output=folder / "trial.vinfer",
+    )
+    options = SessionOptions(provider="cpu", threads=1)
+    with (
+        Relator(Bundle.open(bundle), options) as relator,
+        Detector(Bundle.open(find_bundle(config.detector)), options) as detector,
+    ):
+        clips = [
+            score_clip(relator, clip, seen_objects(clip, detector))
+            for clip in clips_with_cuts(TEST_CLIPS, TEST_SEED)
+        ]
+    events = [event for clip in clips for event in events_of(clip, thresholds, SYMMETRIC)]
+    found = evaluate_events([clip.truth for clip in clips], events)
+    assert found.hours is not None
+    wrong = found.overall.predicted - found.overall.right
+    return {
+        "event precision": found.overall.precision,
+        "event recall": found.overall.recall,
+        "false a minute": wrong / (60 * found.hours),
+        "false by reason": {
+            reason: sum(each.reason == reason for each in found.false)
+            for reason in sorted({each.reason for each in found.false})
+        },
+    }
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By variant: mean and standard deviation of each metric, and of the AP of each predicate."""
+    summary: dict[str, dict[str, Any]] = {}
+    for variant in dict.fromkeys(run["variant"] for run in runs):
+        mine = [run for run in runs if run["variant"] == variant]
+        columns = {name: [run[name] for run in mine] for name in METRICS}
+        columns |= {name: [run["ap"][name] for run in mine] for name in mine[0]["ap"]}
+        means = {name: mean_over_runs(values) for name, values in columns.items()}
+        summary[variant] = {
+            name: {"mean": found.mean, "std": found.std} for name, found in means.items()
+        }
+    return summary
+
+
+def table(summary: dict[str, dict[str, Any]]) -> str:
+    """Mean (standard deviation)."""
+    lines = [f"| | {' | '.join(METRICS)} |", "|---" * (len(METRICS) + 1) + "|"]
+    for variant, figures in summary.items():
+        each = (figures[name] for name in METRICS)
+        cells = (f"{f['mean']:.3f} ({f['std'] or 0:.3f})" for f in each)
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--scale", type=float, default=0.25)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("build/relation_negatives"))
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    began = time.monotonic()
+    runs = []
+    with ProcessPoolExecutor(usable_threads()) as pool:
+        waiting = [
+            pool.submit(run, variant, seed, args.scale, args.work)
+            for seed in range(args.seeds)
+            for variant in VARIANTS
+        ]
+        for future in waiting:
+            runs.append(figures := future.result())
+            shown = ", ".join(f"{name} {figures[name]:.3f}" for name in METRICS)
+            print(f"{figures['variant']}, seed {figures['seed']}: {shown}", flush=True)
+    summary = summarise(runs)
+    print(table(summary))
+    if args.output:
+        report = {
+            "machine": machine(),
+            "versions": versions("vinfer", "torch", "numpy"),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "seconds": round(time.monotonic() - began),
+            "scale": args.scale,
+            "test": {"clips": TEST_CLIPS, "first_seed": TEST_SEED},
+            "summary": summary,
+            "runs": runs,
+        }
+        args.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
