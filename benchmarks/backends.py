@@ -4,7 +4,7 @@
 
 In one process. For 1 thread and for all: OpenVINO's outputs are compared with ONNX Runtime's first
 (at most 1e-3 of an output's largest value) and the bits of 1 thread with those of all; then they
-take turns, and a round's order is the reverse of the last one's. The third setting is the engine's:
+take turns (`vinfer.backends.turns`). The third setting is the engine's:
 as many inferences at once as there are cores, one thread each, time per inference. Ratios are
 medians of the rounds' own: below 1, OpenVINO is faster. Last, what `vinfer`'s backend ``auto``
 chooses here, measured anew.
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import statistics
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 from benchmarks.machine import machine, versions
 from vinfer.backends import Session, SessionOptions, load
 from vinfer.backends.agreement import TOLERANCE, difference
+from vinfer.backends.turns import take_turns
 from vinfer.bundles import Bundle, find_bundle
 from vinfer.threads import usable_threads
 
@@ -39,14 +40,11 @@ def percentile(values: list[float], q: float) -> float:
     return float(np.percentile(values, q))
 
 
-def timed(
+def run_at_once(
     session: Session, inputs: dict[str, Any], pool: ThreadPoolExecutor, at_once: int
-) -> float:
-    """Milliseconds per inference."""
-    began = time.perf_counter()
+) -> None:
     for run in [pool.submit(session.run, inputs) for _ in range(at_once)]:
         run.result()
-    return 1e3 * (time.perf_counter() - began) / at_once
 
 
 def compare(
@@ -60,14 +58,13 @@ def compare(
     gap = difference(expected, found, TOLERANCE["float32"])
     if gap is not None:
         raise SystemExit(f"openvino computes something else: {gap}")
-    times: list[list[float]] = [[], []]
     with ThreadPoolExecutor(at_once) as pool:
-        for number in range(rounds + 3):
-            step = -1 if number % 2 else 1
-            row = [timed(session, inputs, pool, at_once) for session in sessions[::step]][::step]
-            if number >= 3:  # the first ones make threads and memory
-                for each, value in zip(times, row, strict=True):
-                    each.append(value)
+        taken = take_turns(
+            [functools.partial(run_at_once, each, inputs, pool, at_once) for each in sessions],
+            rounds=rounds,
+        )
+    # Milliseconds an inference.
+    times = [[1e3 * seconds / at_once for seconds in column] for column in zip(*taken, strict=True)]
     result: dict[str, Any] = {
         "threads": threads,
         "at_once": at_once,

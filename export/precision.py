@@ -11,7 +11,6 @@ import dataclasses
 import datetime
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from vinfer.backends import Backend, Precision, Session, SessionOptions, load, openvino
 from vinfer.backends.base import Array
 from vinfer.backends.processor import this_processor
+from vinfer.backends.turns import take_turns
 from vinfer.errors import BackendError, InputError, VinferError
 from vinfer.export.quantization import quantize_int8
 from vinfer.export.rounding import emulate_bfloat16, store_float16
@@ -257,19 +257,17 @@ def _judged(
 def _milliseconds(
     sessions: Mapping[str, Session], sample: Mapping[str, Array], rounds: int
 ) -> dict[str, float]:
-    """The median of each; a round's order is the reverse of the last one's."""
-    feeds = {
-        name: {spec.name: sample[spec.name] for spec in session.inputs}
-        for name, session in sessions.items()
+    """The median of each."""
+
+    def run_of(session: Session) -> Callable[[], object]:
+        feed = {spec.name: sample[spec.name] for spec in session.inputs}
+        return lambda: session.run(feed)
+
+    taken = take_turns([run_of(session) for session in sessions.values()], rounds=rounds)
+    return {
+        name: round(1e3 * statistics.median(seconds), 3)
+        for name, seconds in zip(sessions, zip(*taken, strict=True), strict=True)
     }
-    taken: dict[str, list[float]] = {name: [] for name in sessions}
-    for number in range(rounds + 1):
-        for name in list(sessions)[:: -1 if number % 2 else 1]:
-            began = time.perf_counter()
-            sessions[name].run(feeds[name])
-            if number:  # the first one makes threads and memory
-                taken[name].append(time.perf_counter() - began)
-    return {name: round(1e3 * statistics.median(seconds), 3) for name, seconds in taken.items()}
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float | None]:

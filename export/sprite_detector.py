@@ -35,8 +35,8 @@ PICTURES, EPOCHS = 12_000, 4
 HELD_OUT_CLIPS = 30
 MOST_PICTURES, MOST_EPOCHS = 20_000, 1000
 
-# Weak objects continue tracks (`vinfer.stages.track`): one that was lost for a second cost its event.
-# No two objects have nearly one box: what overlaps so much is one object under two names.
+# Weak objects continue tracks (`vinfer.stages.track`): one that was lost for a second cost its
+# event. No two objects have nearly one box: what overlaps so much is one object under two names.
 NMS = Nms(score_threshold=0.3, iou_threshold=0.5, max_detections=50, class_agnostic=True)
 
 Progress = Callable[[str, int, int, str], None]

@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 
-# Worker threads of ONNX Runtime, OpenMP and OpenVINO spin after a call, for more than 2 ms, on the
-# cores that the next contestant needs: after so short a pause its own threads seemed to be no use.
-SETTLE_SECONDS = 0.02
+from vinfer.backends.turns import PAUSE_SECONDS, SHORT_SECONDS, burst
+
 ROUND_SECONDS = 0.004
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
-# A call up to this long goes first once untimed: its own data and code, back into the caches.
-WARM_SECONDS = 0.5
 # A peer this many times slower than the fastest one can't be the fastest: it gets a single round.
 HOPELESS = 2.5
 
@@ -140,7 +137,7 @@ def _choose(
     best: dict[str, tuple[Callable[[], Any], float, list[float]]] = {}
     for name, contestant in contestants.items():
         for call in contestant.variants.values():
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
             taken = _timed(call, 1)
             if taken[0] < 0.2:  # seconds; a longer call varies little and is dear to repeat
                 taken = _timed(call, 4)
@@ -163,16 +160,16 @@ def _race(
     calls = {name: max(1, math.ceil(ROUND_SECONDS / taken)) for name, (_, taken) in raced.items()}
     calls = {name: min(count, 200) for name, count in calls.items()}
     round_seconds = sum(
-        (calls[name] + 1) * taken + SETTLE_SECONDS for name, (_, taken) in raced.items()
+        (calls[name] + burst(taken)) * taken + PAUSE_SECONDS for name, (_, taken) in raced.items()
     )
     rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, int(seconds / round_seconds)))
     samples: dict[str, list[list[float]]] = {name: [] for name in raced}
     for number in range(rounds):
         for name in in_turn(list(raced), number):
             call, taken = raced[name]
-            time.sleep(SETTLE_SECONDS)
-            if taken < WARM_SECONDS:
-                call()
+            time.sleep(PAUSE_SECONDS)
+            if taken <= SHORT_SECONDS:
+                _timed(call, burst(taken))
             samples[name].append(_timed(call, calls[name]))
     return samples
 

@@ -104,8 +104,9 @@ def test_the_faster_one_is_taken_and_says_why(
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("INFO", note(info))]
     assert slow.sessions[0].closed
     assert not fast.sessions[0].closed
-    # One for the comparison, one that does not count.
-    assert slow.sessions[0].runs == fast.sessions[0].runs == 2 + choice.ROUNDS
+    # One for the comparison, two to begin with, and an untimed one in each turn at least.
+    least = 3 + 2 * choice.ROUNDS
+    assert min(slow.sessions[0].runs, fast.sessions[0].runs) >= least
     (file,) = cache.iterdir()
     record = json.loads(file.read_text())
     times = [each["median_ms"] for each in record["candidates"]]
@@ -267,7 +268,9 @@ def test_runs_at_once_are_measured_at_once(
     monkeypatch.setattr(choice, "ROUNDS", 3)
     chosen(slow, fast, concurrent_runs=3)
     assert slow.sessions[0].options.concurrent_runs == 3
-    assert slow.sessions[0].runs == 1 + 3 * (1 + 3)
+    runs = slow.sessions[0].runs - 1
+    assert runs % 3 == 0
+    assert runs >= 3 * (2 + 2 * 3)
 
 
 def test_a_slow_graph_takes_fewer_rounds(

@@ -46,7 +46,7 @@ def test_it_says_what_fewer_bits_cost(bundle: Bundle) -> None:
     report = bundle.manifest.quality["precision"]
     assert set(report["float32"]["metrics"]) == {"mAP*", "event F1"}
     verdicts = {(each["precision"], each["how"]): each["accepted"] for each in report["variants"]}
-    assert verdicts[("int8", "graph")]
+    assert not verdicts[("int8", "graph")]  # a hundredth of the events is too much
     # Allowed because it ran, on a processor that has it.
     assert verdicts[("bfloat16", "run time")]
     assert bundle.manifest.allowed_precisions == ("float32", "bfloat16")

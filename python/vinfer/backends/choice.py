@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,6 +35,7 @@ from vinfer.backends.choice_record import (
     record_path,
     write_record,
 )
+from vinfer.backends.turns import take_turns
 from vinfer.errors import ConfigError, VinferError
 from vinfer.threads import usable_threads
 
@@ -258,25 +259,19 @@ def _difference(
 def _timed(
     sessions: Sequence[Session], sample: Mapping[str, Array], concurrent_runs: int
 ) -> list[list[float]]:
-    """Seconds of each session in each round; a round's order is the reverse of the last one's."""
-    rounds: list[list[float]] = []
+    """Seconds of each session in each round."""
     with ThreadPoolExecutor(concurrent_runs) as pool:
 
-        def once(session: Session) -> float:
-            began = time.perf_counter()
-            for run in [pool.submit(session.run, sample) for _ in range(concurrent_runs)]:
-                run.result()
-            return time.perf_counter() - began
+        def run(session: Session) -> None:
+            for each in [pool.submit(session.run, sample) for _ in range(concurrent_runs)]:
+                each.result()
 
-        for session in sessions:
-            once(session)
-        began = time.perf_counter()
-        for number in range(ROUNDS if len(sessions) > 1 else 1):
-            if number >= MIN_ROUNDS and time.perf_counter() - began > MAX_SECONDS:
-                break
-            step = -1 if number % 2 else 1
-            rounds.append([once(session) for session in sessions[::step]][::step])
-    return rounds
+        return take_turns(
+            [functools.partial(run, session) for session in sessions],
+            rounds=ROUNDS if len(sessions) > 1 else 1,
+            min_rounds=MIN_ROUNDS,
+            max_seconds=MAX_SECONDS,
+        )
 
 
 def _for(candidate: Candidate, options: SessionOptions) -> SessionOptions:
