@@ -53,7 +53,7 @@ bench: ## measure this machine; writes benchmarks/results/
 
 # What was trained just now comes before what is installed.
 models: export VINFER_BUNDLES := $(SHIPPED)
-models: ## train the shipped synthetic bundles again, about 40 minutes on two cores
+models: ## train the shipped synthetic bundles again, about half an hour on two new cores
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/vinfer train sprites-detector --output $(SHIPPED)/sprites-detector.vinfer
 	@$(BIN)/vinfer train relations --config $(RECIPES)/relations-synthetic-trunk.yaml --output build/relations-synthetic-trunk
