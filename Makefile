@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile --
 RECIPES := python/vinfer/training/recipes
 SHIPPED := python/vinfer/bundles/shipped
 
-.PHONY: demo test test-all test-aarch64 lint sanitize bench models sprites-detector relations-trunk clean help
+.PHONY: demo test test-all test-aarch64 lint sanitize bench models clean help
 
 demo: ## events, timeline page and annotated video from a real clip, in out/demo
 	@$(PYTHON) tools/setup.py demo
@@ -55,17 +55,11 @@ bench: ## measure this machine; writes benchmarks/results/
 models: export VINFER_BUNDLES := $(SHIPPED)
 models: ## train the shipped synthetic bundles again, about half an hour on two new cores
 	@$(PYTHON) tools/setup.py test
-	@$(MAKE) --no-print-directory -j2 sprites-detector relations-trunk
+	@$(BIN)/vinfer train sprites-detector --output $(SHIPPED)/sprites-detector.vinfer
+	@$(BIN)/vinfer train relations --config $(RECIPES)/relations-synthetic-trunk.yaml --output build/relations-synthetic-trunk
 	@$(BIN)/vinfer train relations --config $(RECIPES)/relations-synthetic.yaml --output build/relations-synthetic
 	@$(BIN)/vinfer export relations-synthetic --model relations --source build/relations-synthetic --detector sprites-detector --output build/relations-synthetic.vinfer
 	@$(BIN)/vinfer eval precision build/relations-synthetic.vinfer --config $(RECIPES)/relations-synthetic.yaml --output $(SHIPPED)/relations-synthetic.vinfer
-
-# The detector is trained on one thread, so the trunk may go beside it.
-sprites-detector:
-	@$(BIN)/vinfer train sprites-detector --output $(SHIPPED)/sprites-detector.vinfer
-
-relations-trunk:
-	@$(BIN)/vinfer train relations --config $(RECIPES)/relations-synthetic-trunk.yaml --output build/relations-synthetic-trunk
 
 clean: ## remove everything that the other targets made in this folder
 	rm -rf .venv build dist out models

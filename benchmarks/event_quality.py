@@ -1,6 +1,7 @@
 """Precision and recall of `vinfer run`'s events on labelled clips, with what is wrong and why.
 
-    python -m benchmarks.event_quality --labels DIR CLIP... [--detector D] [--output FILE]
+    python -m benchmarks.event_quality --labels DIR CLIP... [--bundle B] [--detector D]
+        [--output FILE]
 
 DIR holds one label file a clip (``bikes.json`` for ``bikes.mp4``; the schema of docs/events.md); a
 clip without one is run too, and every event found in it is listed to be looked at. The second
@@ -42,11 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--bundle", help="of the relation model; default: the engine's")
     parser.add_argument("--detector", help="name or path, in place of the bundle's own")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     results: dict[str, Any] = {}
-    with vinfer.Engine(detector=args.detector) as engine:
+    with vinfer.Engine(args.bundle, detector=args.detector) as engine:
         said = set(engine.thresholds)
         for clip in args.clips:
             events = engine.run(clip).events
