@@ -187,10 +187,14 @@ def table(summary: dict[str, dict[str, Any]]) -> str:
     """Mean (standard deviation)."""
     lines = [f"| | {' | '.join(METRICS)} |", "|---" * (len(METRICS) + 1) + "|"]
     for variant, figures in summary.items():
-        each = (figures[name] for name in METRICS)
-        cells = (f"{f['mean']:.3f} ({f['std'] or 0:.3f})" for f in each)
+        cells = (_shown(figures[name]) for name in METRICS)
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _shown(figure: dict[str, float | None]) -> str:
+    spread = "" if figure["std"] is None else f" ({figure['std']:.3f})"
+    return f"{figure['mean']:.3f}{spread}"
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def sprites_detector(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal bundles.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the small detector of the synthetic pictures and clips: 7 to 30 minutes on one core."""
+    """Train the small detector of the synthetic pictures and clips: 7 minutes on one fast core."""
     from vinfer.export import sprite_detector
 
     with contextlib.ExitStack() as shown:
