@@ -15,6 +15,7 @@ import argparse
 import datetime
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,17 @@ def run(variant: str, seed: int, pictures: int, epochs: int, work: Path) -> dict
     return figures
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By variant: mean and standard deviation of each metric, and of the AP of each predicate."""
+def summarise(
+    runs: list[dict[str, Any]], metrics: Sequence[str] = METRICS
+) -> dict[str, dict[str, Any]]:
+    """By variant: mean and standard deviation of each metric, and of the AP of each predicate.
+
+    What is undefined in every run is left out.
+    """
     summary = {}
     for variant in dict.fromkeys(run["variant"] for run in runs):
         mine = [run for run in runs if run["variant"] == variant]
-        columns = {name: [run[name] for run in mine] for name in METRICS}
+        columns = {name: [run[name] for run in mine] for name in metrics}
         columns |= {name: [run["ap"][name] for run in mine] for name in mine[0]["ap"]}
         means = {name: mean_over_runs(values) for name, values in columns.items()}
         summary[variant] = {

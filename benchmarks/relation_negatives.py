@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,11 +27,11 @@ from typing import Any
 
 import vinfer.training
 from benchmarks.machine import machine, versions
+from benchmarks.relation_ablation import summarise
 from vinfer.backends import SessionOptions
 from vinfer.bundles import Bundle, EventThresholds, find_bundle
 from vinfer.evaluation.alarm_budget import alarm_budget_of_events
 from vinfer.evaluation.events import evaluate_events
-from vinfer.evaluation.uncertainty import mean_over_runs
 from vinfer.export.trained_relations import export_trained_relations
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
@@ -83,33 +84,29 @@ class Pictures:
     test: RelationData
 
 
-_made: dict[float, Pictures] = {}
-
-
 def recipe(percent: int, seed: int) -> RelationTrainingConfig:
     config = read_training_config(RECIPE)
     batches = config.batches.model_copy(update={"least_positive_percent": percent})
     return config.model_copy(update={"batches": batches, "seed": seed, "threads": 1})
 
 
+@functools.cache
 def pictures(scale: float) -> Pictures:
-    if scale not in _made:
-        config = read_training_config(RECIPE)
-        assert isinstance(config.data, SpriteClipsSource)
-        assert config.detector is not None
-        whole = config.data
-        parts = ("train_clips", "train_hard_clips", "train_singles")
-        part = {name: max(1, round(scale * getattr(whole, name))) for name in parts}
-        annotated, _ = whole.model_copy(update={**part, "validation_clips": 1}).load()
-        test = make_clip_frames(
-            TEST_CLIPS, TEST_SEED, frames_per_clip=TEST_FRAMES, jitter=0, drop_percent=0
-        )
-        detected, seen = (
-            with_detected_boxes(data, detections_of(data, config.detector))
-            for data in (annotated, test)
-        )
-        _made[scale] = Pictures(annotated, detected, seen)
-    return _made[scale]
+    config = read_training_config(RECIPE)
+    assert isinstance(config.data, SpriteClipsSource)
+    assert config.detector is not None
+    whole = config.data
+    parts = ("train_clips", "train_hard_clips", "train_singles")
+    part = {name: max(1, round(scale * getattr(whole, name))) for name in parts}
+    annotated, _ = whole.model_copy(update={**part, "validation_clips": 1}).load()
+    test = make_clip_frames(
+        TEST_CLIPS, TEST_SEED, frames_per_clip=TEST_FRAMES, jitter=0, drop_percent=0
+    )
+    detected, seen = (
+        with_detected_boxes(data, detections_of(data, config.detector))
+        for data in (annotated, test)
+    )
+    return Pictures(annotated, detected, seen)
 
 
 def run(variant: str, seed: int, scale: float, work: Path) -> dict[str, Any]:
@@ -169,20 +166,6 @@ def events_on_clips(
     return {name: each.point.recall for name, each in zip(BUDGETS, curve.budgets, strict=True)}
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By variant: mean and standard deviation of each metric, and of the AP of each predicate."""
-    summary: dict[str, dict[str, Any]] = {}
-    for variant in dict.fromkeys(run["variant"] for run in runs):
-        mine = [run for run in runs if run["variant"] == variant]
-        columns = {name: [run[name] for run in mine] for name in METRICS}
-        columns |= {name: [run["ap"][name] for run in mine] for name in mine[0]["ap"]}
-        means = {name: mean_over_runs(values) for name, values in columns.items()}
-        summary[variant] = {
-            name: {"mean": found.mean, "std": found.std} for name, found in means.items()
-        }
-    return summary
-
-
 def table(summary: dict[str, dict[str, Any]]) -> str:
     """Mean (standard deviation)."""
     lines = [f"| | {' | '.join(METRICS)} |", "|---" * (len(METRICS) + 1) + "|"]
@@ -216,7 +199,7 @@ def main() -> None:
             runs.append(figures := future.result())
             shown = ", ".join(f"{name} {figures[name]:.3f}" for name in METRICS)
             print(f"{figures['variant']}, seed {figures['seed']}: {shown}", flush=True)
-    summary = summarise(runs)
+    summary = summarise(runs, METRICS)
     print(table(summary))
     if args.output:
         report = {

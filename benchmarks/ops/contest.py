@@ -139,7 +139,7 @@ def _choose(
         for call in contestant.variants.values():
             time.sleep(PAUSE_SECONDS)
             taken = _timed(call, 1)
-            if taken[0] < 0.2:  # seconds; a longer call varies little and is dear to repeat
+            if taken[0] < SHORT_SECONDS:  # a longer call varies little and is dear to repeat
                 taken = _timed(call, 4)
             if name not in best or min(taken) < best[name][1]:
                 best[name] = (call, min(taken), taken)
