@@ -1,15 +1,16 @@
-"""The factored relation graph against the straight one and other libraries, by number of objects.
+"""The relation graph against the straight one and other libraries, by number of objects.
 
     python -m benchmarks.relations [--trunks resnet18 efficientnet_lite0 slim]
         [--objects 2 5 10 20 40] [--compiled 2 5 10 20 40] [--threads 2]
         [--output benchmarks/results/relations.json]
 
 One picture with all ordered pairs of its objects, untrained weights: the numbers do not matter to
-the time. Everybody's logits are compared first, then all take turns. "vinfer" is backend `auto`,
-measured anew for each case. "straight" is the network as PyTorch exports it, in ONNX Runtime
+the time. Everybody's logits are compared first, then all take turns. "vinfer" is the graph of a
+bundle, factored and with Winograd's convolutions, in backend `auto`, measured anew for each case;
+others run the factored graph. "straight" is the network as PyTorch exports it, in ONNX Runtime
 without vinfer's library: every pair computes its own three RoIs and its own convolution.
 `torch.compile` takes a minute or two for each number of objects in --compiled. Last, the trunks
-against each other, taking turns.
+against each other, taking turns, and the stages of each.
 """
 
 from __future__ import annotations
@@ -17,25 +18,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import json
 import math
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper
 
 from benchmarks.graph_in_torch import GraphInTorch
 from benchmarks.machine import machine, versions
 from benchmarks.ops import peers
 from benchmarks.ops.contest import Absent, Case, Contestant, run_case
-from vinfer.backends import Backend, Session, SessionOptions, load
-from vinfer.export import export_relation_network, factor_relations
+from vinfer.backends import Backend, SessionOptions, load
+from vinfer.backends.turns import take_turns
+from vinfer.export import export_relation_network, factor_relations, use_winograd
+from vinfer.export.batch_norm import remove_unused_initializers
+from vinfer.export.relation_factoring import remove_unused_nodes
 from vinfer.training.relation_network import NetworkConfig, RelationNetwork
 
 CLASSES, PREDICATES = 80, 9
@@ -128,7 +134,7 @@ def make_case(
 ) -> tuple[Case, list[str]]:
     """The case, and what backend `auto` says of its choice once it is set up."""
     objects = len(inputs["boxes"])
-    straight, factored = graphs["straight"], graphs["factored"]
+    straight, factored, fast = graphs["straight"], graphs["factored"], graphs["fast"]
     tensors = [torch.from_numpy(array) for array in inputs.values()]
     notes: list[str] = []
 
@@ -148,7 +154,7 @@ def make_case(
         return in_compiled_torch(factored, tensors)
 
     make = {
-        "vinfer": contestant(lambda: in_backend(factored, inputs, threads, "auto", notes)),
+        "vinfer": contestant(lambda: in_backend(fast, inputs, threads, "auto", notes)),
         "factored, onnxruntime": contestant(
             lambda: in_backend(factored, inputs, threads, "onnxruntime", []),
             "with vinfer's kernels",
@@ -169,7 +175,7 @@ def make_case(
 
 
 def make_network(trunk: str) -> tuple[RelationNetwork, dict[str, Any]]:
-    """Untrained, with its two graphs."""
+    """Untrained, with its graphs: as exported, factored, and as a bundle has it."""
     torch.manual_seed(0)
     config = NetworkConfig(CLASSES, PREDICATES, trunk=trunk, **SIZES.get(trunk, {}))  # type: ignore[arg-type]
     network = RelationNetwork(config).eval()
@@ -178,7 +184,9 @@ def make_network(trunk: str) -> tuple[RelationNetwork, dict[str, Any]]:
         classes=[f"class {k}" for k in range(CLASSES)],
         predicates=[f"predicate {k}" for k in range(PREDICATES)],
     )
-    return network, {"straight": straight, "factored": factor_relations(straight)}
+    factored = factor_relations(straight)
+    graphs = {"straight": straight, "factored": factored, "fast": use_winograd(factored)}
+    return network, graphs
 
 
 def run_trunk(
@@ -202,23 +210,70 @@ def run_trunk(
     return lines
 
 
-def side_by_side(graphs: dict[str, Any], objects: int, threads: int) -> dict[str, float]:
-    """Milliseconds of each trunk's factored graph, in backend `auto`, taking turns."""
+def side_by_side(
+    graphs: dict[str, dict[str, Any]], objects: int, threads: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """By trunk and form of the graph: milliseconds of the whole and of its stages.
+
+    All take turns in backend `auto`. A stage is the difference of two graphs, one that ends with it
+    and one that ends before it.
+    """
     options = SessionOptions(provider="cpu", threads=threads, backend="auto")
-    runs: dict[str, tuple[Session, dict[str, Any]]] = {}
-    for trunk, factored in graphs.items():
+    calls: dict[tuple[str, str, str], Callable[[], object]] = {}
+    for trunk, forms in graphs.items():
         inputs = feed(objects, PICTURES.get(trunk, USUAL_PICTURE))
-        with _new_cache():
-            runs[trunk] = load(factored.SerializeToString(), options, sample=inputs), inputs
-    taken: dict[str, list[float]] = {trunk: [] for trunk in runs}
-    for number in range(TRUNK_ROUNDS + 1):
-        for trunk in list(runs)[:: -1 if number % 2 else 1]:
-            session, inputs = runs[trunk]
-            began = time.perf_counter()
-            session.run(inputs)
-            if number:  # the first one makes threads and memory
-                taken[trunk].append(1e3 * (time.perf_counter() - began))
-    return {trunk: statistics.median(times) for trunk, times in taken.items()}
+        for form, model in forms.items():
+            for stage, value in _stage_ends(model).items():
+                part = _until(model, value)
+                needed = {each.name: inputs[each.name] for each in part.graph.input}
+                with _new_cache():
+                    session = load(part.SerializeToString(), options, sample=needed)
+                calls[trunk, form, stage] = functools.partial(session.run, needed)
+    rounds = take_turns(list(calls.values()), rounds=TRUNK_ROUNDS)
+    times = [1e3 * statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
+    until = dict(zip(calls, times, strict=True))
+    return {
+        trunk: {
+            form: {
+                "picture": until[trunk, form, "picture"],
+                "rois": until[trunk, form, "rois"] - until[trunk, form, "picture"],
+                "pairs": until[trunk, form, "pairs"] - until[trunk, form, "rois"],
+                "whole": until[trunk, form, "pairs"],
+            }
+            for form in forms
+        }
+        for trunk, forms in graphs.items()
+    }
+
+
+def _until(model: Any, value: str) -> Any:
+    """The part of a graph that a float32 value follows from."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.output[:]
+    part.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
+    remove_unused_nodes(part.graph)
+    remove_unused_initializers(part.graph)
+    read = {name for node in part.graph.node for name in node.input}
+    for unread in [each for each in part.graph.input if each.name not in read]:
+        part.graph.input.remove(unread)
+    return part
+
+
+def _stage_ends(model: Any) -> dict[str, str]:
+    """The value that ends each stage: features of the picture, of the RoIs, logits."""
+    (roi_align,) = (node for node in model.graph.node if node.op_type == "RoiAlign")
+    producers = {name: node for node in model.graph.node for name in node.output}
+    (objects,) = (
+        value.name
+        for value in model.graph.value_info
+        if value.type.tensor_type.shape.dim[0].dim_param == "objects"
+    )
+    return {
+        "picture": roi_align.input[0],
+        "rois": producers[objects].input[0],
+        "pairs": model.graph.output[0].name,
+    }
 
 
 def main() -> None:
@@ -230,10 +285,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     peers.set_threads(args.threads)
-    factored, results = {}, {}
+    forms, results = {}, {}
     for trunk in args.trunks:
         network, graphs = make_network(trunk)
-        factored[trunk] = graphs["factored"]
+        forms[trunk] = {form: graphs[form] for form in ("factored", "fast")}
         lines = run_trunk(trunk, network, graphs, args)
         results[trunk] = {"picture": PICTURES.get(trunk, USUAL_PICTURE), "cases": lines}
         for line in lines:
@@ -242,9 +297,11 @@ def main() -> None:
                 results[trunk]["straight_of_vinfer_at_10_objects"] = ratio
                 print(f"{trunk}, 10 objects: straight takes {ratio:.2f} times as long as vinfer")
     objects = 10 if 10 in args.objects else args.objects[-1]
-    trunks = side_by_side(factored, objects, args.threads)
-    shown = "  ".join(f"{trunk} {ms:.1f} ms" for trunk, ms in trunks.items())
-    print(f"{objects} objects, factored, trunks taking turns: {shown}")
+    stages = side_by_side(forms, objects, args.threads)
+    for trunk, times_of in stages.items():
+        for form, times in times_of.items():
+            shown = "  ".join(f"{stage} {ms:.1f} ms" for stage, ms in times.items())
+            print(f"{objects} objects, {trunk}, {form}: {shown}")
     if args.output:
         report = {
             "machine": machine(),
@@ -252,7 +309,7 @@ def main() -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "threads": args.threads,
             "trunks": results,
-            "trunks_taking_turns_ms": {"objects": objects, **trunks},
+            "stages_ms": {"objects": objects, **stages},
         }
         args.output.write_text(json.dumps(report, indent=1, default=_json) + "\n")
 

@@ -6,6 +6,7 @@ from vinfer.export.functions import attach_functions
 from vinfer.export.relation_factoring import factor_relations
 from vinfer.export.relation_network import export_relation_network
 from vinfer.export.to_onnx import to_onnx
+from vinfer.export.winograd import use_winograd
 from vinfer.export.yolox import import_yolox
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "import_yolox",
     "pack_detector",
     "to_onnx",
+    "use_winograd",
 ]

@@ -153,6 +153,57 @@ WeldonPool <k_max: int = 16, k_min: int = 16, alpha: float = 1.0> (X) => (Y) {
 }
 """
 
+WINOGRAD_CONV = """
+WinogradConv (X, W, B, input_transform, kernel_transform, output_transform) => (Y) {
+  copied = Constant <value = int64[1] {0}> ()
+  rest = Constant <value = int64[1] {-1}> ()
+  filters = Shape <start = 0, end = 1> (W)
+  channels = Shape <start = 1, end = 2> (W)
+  size = Shape <start = 2, end = 4> (X)
+  num_points = Shape <start = 0, end = 1> (kernel_transform)
+  # Sizes are told, not left to Reshape, which can't tell them where there are no maps.
+  num_pixels = Shape <start = 1, end = 2> (input_transform)
+  num_rows = Shape <start = 0, end = 1> (input_transform)
+  num_tiles = Div (num_rows, num_points)
+
+  # Kernels at the points: [K, C, 3, 3] -> [points, C, K]. All of constants, so computed at loading.
+  flat_kernel_shape = Concat <axis = 0> (filters, channels, rest)
+  flat_kernels = Reshape (W, flat_kernel_shape)
+  kernels_last = Transpose <perm = [2, 1, 0]> (flat_kernels)
+  taps_shape = Concat <axis = 0> (copied, rest)
+  taps = Reshape (kernels_last, taps_shape)
+  kernels_flat = MatMul (kernel_transform, taps)
+  kernels_shape = Concat <axis = 0> (num_points, channels, filters)
+  kernels = Reshape (kernels_flat, kernels_shape)
+
+  # Maps at the points: [N, C, H, W] -> [points, N * tiles, C].
+  channels_last = Transpose <perm = [0, 2, 3, 1]> (X)
+  pixels_shape = Concat <axis = 0> (copied, num_pixels, channels)
+  pixels = Reshape (channels_last, pixels_shape)
+  transformed = MatMul (input_transform, pixels)
+  by_map_shape = Concat <axis = 0> (copied, num_points, num_tiles, channels)
+  by_map = Reshape (transformed, by_map_shape)
+  by_point = Transpose <perm = [1, 0, 2, 3]> (by_map)
+  tiles_shape = Concat <axis = 0> (num_points, rest, channels)
+  tiles = Reshape (by_point, tiles_shape)
+
+  products = MatMul (tiles, kernels)
+
+  # And back: [points, N * tiles, K] -> [N, K, H, W].
+  num_maps = Shape <start = 0, end = 1> (X)
+  products_shape = Concat <axis = 0> (num_points, num_maps, num_tiles, filters)
+  products_by_point = Reshape (products, products_shape)
+  products_by_map = Transpose <perm = [1, 0, 2, 3]> (products_by_point)
+  product_rows_shape = Concat <axis = 0> (copied, num_rows, filters)
+  product_rows = Reshape (products_by_map, product_rows_shape)
+  results = MatMul (output_transform, product_rows)
+  biased = Add (results, B)
+  maps_shape = Concat <axis = 0> (copied, size, filters)
+  maps = Reshape (biased, maps_shape)
+  Y = Transpose <perm = [0, 3, 1, 2]> (maps)
+}
+"""
+
 # Two neighbours and a weight for each row or column of the resized picture.
 _TAPS = """
   AXIS_index = Constant <value = int64 {INDEX}> ()

@@ -10,7 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vinfer.errors import InputError, MissingDependencyError
-from vinfer.export.function_bodies import LETTERBOX, POSITIONAL_MAPS, ROI_ALIGN, WELDON_POOL
+from vinfer.export.function_bodies import (
+    LETTERBOX,
+    POSITIONAL_MAPS,
+    ROI_ALIGN,
+    WELDON_POOL,
+    WINOGRAD_CONV,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -36,6 +42,7 @@ BODIES = {
     "PositionalMaps": POSITIONAL_MAPS,
     "RoiAlign": ROI_ALIGN,
     "WeldonPool": WELDON_POOL,
+    "WinogradConv": WINOGRAD_CONV,
 }
 
 # What the kernels refuse when they run and a body can't, so that it is refused here.

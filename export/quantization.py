@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vinfer.backends.base import Array
 from vinfer.errors import InputError, MissingDependencyError
-from vinfer.export.functions import attach_functions
+from vinfer.export.winograd import plain_convolutions
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +32,8 @@ def quantize_int8(model: onnx.ModelProto, feeds: Iterable[Mapping[str, Array]]) 
     saturates with 8, so that results would depend on the processor.
 
     Args:
-        model: not changed. The graph may hold nodes of domain `vinfer` with bodies.
+        model: not changed. The graph may hold nodes of domain `vinfer` with bodies; those of
+            `vinfer.export.use_winograd` are convolutions again in the result.
         feeds: inputs of typical pictures, by name; activations take the range that they have there.
             Names that the graph does not have are left out.
 
@@ -50,10 +51,7 @@ def quantize_int8(model: onnx.ModelProto, feeds: Iterable[Mapping[str, Array]]) 
         from onnxruntime import quantization
     except ImportError as exc:
         raise MissingDependencyError.of("onnx", "export", exc) from exc
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
-    del source.functions[:]
-    model = attach_functions(source)
+    model = plain_convolutions(model)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     chosen = quantized_nodes(model.graph)

@@ -26,6 +26,7 @@ from vinfer.errors import ConfigError, ModelOutputError
 from vinfer.export.cards import relation_card
 from vinfer.export.relation_factoring import factor_relations
 from vinfer.export.relation_network import INPUTS, OUTPUT, export_relation_network
+from vinfer.export.winograd import use_winograd
 from vinfer.stages.resizing import resized_size
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def checked_graph(
         network: as trained.
         classes, predicates: the names of its vocabularies.
         picture: how it was trained to see pictures.
-        factored: rewrite the graph; the straight one computes three RoIs a pair.
+        factored: rewrite the graph to be fast; the straight one computes three RoIs a pair.
 
     Returns:
         The serialised ONNX model.
@@ -89,7 +90,8 @@ def checked_graph(
         MissingDependencyError: PyTorch, onnx or onnxscript is not installed.
     """
     straight = export_relation_network(network, classes=classes, predicates=predicates)
-    model = scored_graph(factor_relations(straight) if factored else straight, network)
+    fast = use_winograd(factor_relations(straight)) if factored else straight
+    model = scored_graph(fast, network)
     check_graph(model, network, picture)
     _set_outputs(model, [SCORES])
     return bytes(model.SerializeToString(deterministic=True))

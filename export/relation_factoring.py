@@ -63,10 +63,11 @@ def factor_relations(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = _in_order(graph, [*kept, *builder.nodes])
     del graph.node[:]
     graph.node.extend(nodes)
-    _remove_unused_nodes(graph)
+    remove_unused_nodes(graph)
     remove_unused_initializers(graph)
     # Shapes that the exporter noted down are those of the straight graph.
     del graph.value_info[:]
+    graph.value_info.extend(builder.shapes)
     return attach_functions(folded)
 
 
@@ -167,6 +168,7 @@ class _Builder:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes: list[onnx.NodeProto] = []
+        self.shapes: list[onnx.ValueInfoProto] = []
         self._count = 0
 
     def name(self, hint: str) -> str:
@@ -201,6 +203,13 @@ class _Builder:
 
     def column(self, table: str, index: int) -> str:
         return self.node("Gather", [table, self.constant(index, np.int64)], axis=1)
+
+    def state_shape(self, name: str, *dims: int | str) -> str:
+        """Write down the shape of a float32 value, where inference can't tell it."""
+        from onnx import TensorProto, helper
+
+        self.shapes.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
+        return name
 
     def slice(self, value: str, begin: int | str, end: int | str, axis: int) -> str:
         bounds = [self.ints(b) if isinstance(b, int) else b for b in (begin, end)]
@@ -250,8 +259,11 @@ def _visual_terms(builder: _Builder, pair: _Pair, unions: _Unions) -> list[str]:
             "Conv", [value, builder.constant(kernel, np.float32)], pads=[1, 1, 1, 1]
         )
 
+    shape = (pair.num_features, *pair.bins)
     of_objects = builder.slice(features, 0, unions.num_boxes, 0)
+    builder.state_shape(of_objects, "objects", *shape)
     of_unions = builder.slice(features, unions.num_boxes, INT64_MAX, 0)
+    builder.state_shape(of_unions, "unions", *shape)
     both = convolve(of_objects, SUBJECT, OBJECT)
     filters = len(pair.weight)
     return [
@@ -430,7 +442,8 @@ def _in_order(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[onnx.
     return ordered
 
 
-def _remove_unused_nodes(graph: onnx.GraphProto) -> None:
+def remove_unused_nodes(graph: onnx.GraphProto) -> None:
+    """Drop the nodes that no output of the graph follows from."""
     needed = {output.name for output in graph.output}
     kept = []
     for node in reversed(graph.node):

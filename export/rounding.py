@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vinfer.errors import InputError, MissingDependencyError
+from vinfer.export.functions import DOMAIN
+from vinfer.export.winograd import WINOGRAD_CONV
 
 if TYPE_CHECKING:
     import onnx
 
-# Nodes with weights, which are their second input.
-WEIGHTED = ("Conv", "Gemm", "MatMul")
+# Nodes with weights, which are their second input: domain and operator.
+WEIGHTED = (("", "Conv"), ("", "Gemm"), ("", "MatMul"), (DOMAIN, WINOGRAD_CONV))
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -83,7 +85,7 @@ def emulate_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = []
     rounded_values: dict[str, str] = {}
     for node in emulated.graph.node:
-        if node.op_type in WEIGHTED and not node.domain and node.input[1] in names:
+        if (node.domain, node.op_type) in WEIGHTED and node.input[1] in names:
             value = node.input[0]
             if value not in rounded_values:
                 low, high = f"{value}.bfloat16", f"{value}.rounded"
@@ -120,7 +122,7 @@ def _weights(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     read: dict[str, set[bool]] = {}
     for node in graph.node:
         for place, name in enumerate(node.input):
-            is_weight = place == 1 and node.op_type in WEIGHTED and not node.domain
+            is_weight = place == 1 and (node.domain, node.op_type) in WEIGHTED
             read.setdefault(name, set()).add(is_weight)
     found = [
         tensor

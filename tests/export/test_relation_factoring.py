@@ -19,7 +19,8 @@ import torch
 
 import vinfer
 from vinfer.errors import InputError
-from vinfer.export import export_relation_network, factor_relations
+from vinfer.export import export_relation_network, factor_relations, use_winograd
+from vinfer.export.winograd import MIN_CHANNELS, WINOGRAD_CONV
 from vinfer.training.relation_network import NetworkConfig, RelationNetwork
 
 CLASSES, PREDICATES = ("a", "b", "c"), ("on", "holds")
@@ -30,6 +31,7 @@ NETWORKS = {
     "no visual": dataclasses.replace(SLIM, visual=False),
     "union extent": dataclasses.replace(SLIM, union_extent=96.0),
     "no visual, union extent": dataclasses.replace(SLIM, visual=False, union_extent=64.0),
+    "wide": dataclasses.replace(SLIM, filters=MIN_CHANNELS),
     "bilinear": dataclasses.replace(SLIM, embedding_form="bilinear", head="softmax_bg"),
 }
 PUBLISHED = {
@@ -99,12 +101,33 @@ def test_all_ways_of_running_give_the_same_logits(
     inputs = feed(num_boxes)
     with torch.inference_mode():
         expected = network(*(torch.from_numpy(array) for array in inputs.values())).numpy()
-    for model in (straight, factored):
+    for model in (straight, factored, use_winograd(factored)):
         onnx.checker.check_model(model)
         for library in (False, True):
             logits = run(model, inputs, library=library)
             assert logits.shape == expected.shape
             np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("all", 0),
+        ("wide", 1),
+        pytest.param("resnet18", 6, marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite0", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_convolutions_of_rois_and_pairs_are_taken(name: str, number: int) -> None:
+    """The second of pairs, the first for objects and unions, three of ResNet-18's RoI stage."""
+    config = (NETWORKS | PUBLISHED)[name]
+    if name in PUBLISHED:
+        config = dataclasses.replace(config, filters=MIN_CHANNELS)
+    straight = export_relation_network(
+        RelationNetwork(config), classes=CLASSES, predicates=PREDICATES
+    )
+    rewritten = use_winograd(factor_relations(straight))
+    assert [node.op_type for node in rewritten.graph.node].count(WINOGRAD_CONV) == number
 
 
 def test_any_size_of_picture_and_several_pictures(

@@ -8,9 +8,11 @@ import nodes
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from runtimes import Runtime, RuntimeFailed
 
-from vinfer.export import attach_functions
+from vinfer.export import attach_functions, use_winograd
+from vinfer.export.winograd import MIN_CHANNELS
 
 
 @pytest.mark.parametrize("name", nodes.CASES)
@@ -40,6 +42,36 @@ def test_kernel_with_the_library_and_body_without(
     scale = max(1.0, float(np.abs(case.expected).max(initial=0.0)))
     tolerance = 2 * case.tolerance * scale
     np.testing.assert_allclose(found["kernel"], found["body"], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("with_library", [True, False])
+def test_a_node_without_a_kernel_runs_by_its_body(
+    runtime: Runtime, library: Path, with_library: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((MIN_CHANNELS, MIN_CHANNELS, 3, 3)).astype(np.float32) / 48
+    shape: list[int | str] = ["n", MIN_CHANNELS, 7, 7]
+    made = [
+        helper.make_node("Relu", ["x"], ["positive"]),
+        helper.make_node("Conv", ["positive", "w"], ["Y"], pads=[1] * 4),
+    ]
+    graph = helper.make_graph(
+        made,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [helper.make_opsetid("", nodes.OPSET)]
+    given = helper.make_model(graph, ir_version=nodes.IR_VERSION, opset_imports=opsets)
+    rewritten = use_winograd(given)
+    assert [node.op_type for node in rewritten.graph.node] == ["Relu", "WinogradConv"]
+    inputs = {"x": rng.standard_normal((3, MIN_CHANNELS, 7, 7)).astype(np.float32)}
+    expected, found = (
+        runtime.run(runtime.load(model, library if with_library else None)[0], inputs)[0]
+        for model in (given, rewritten)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_saved_optimized_model_has_lost_the_bodies(
