@@ -1,6 +1,6 @@
 """Mining, positional maps and embeddings: what each adds, on synthetic pictures, over seeds.
 
-    python -m benchmarks.relation_ablation [--pictures 3000] [--epochs 14] [--seeds 3]
+    python -m benchmarks.relation_ablation [--pictures 12000] [--epochs 12] [--seeds 3]
         [--work DIR] [--output benchmarks/results/relation_ablation.json]
 
 Trains each variant once a seed, one thread a training, as many side by side as there are cores,
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,13 +25,15 @@ from benchmarks.machine import machine, versions
 from vinfer.evaluation.uncertainty import mean_over_runs
 from vinfer.threads import usable_threads
 
-# From the paper's table 1, then table 2.
+# From the paper's table 1, then table 2; then, for comparison, what is known without a picture.
 VARIANTS: dict[str, dict[str, Any]] = {
     "GT only": {"sampling": "gt", "coord": True, "embedding": True},
     "Baseline": {"sampling": "mined", "coord": False, "embedding": False},
     "+ CoordConv": {"sampling": "mined", "coord": True, "embedding": False},
     "+ Embedding": {"sampling": "mined", "coord": False, "embedding": True},
     "All": {"sampling": "mined", "coord": True, "embedding": True},
+    "Embedding alone": {"sampling": "mined", "visual": False, "coord": False, "embedding": True},
+    "No picture": {"sampling": "mined", "visual": False, "coord": True, "embedding": True},
 }
 # Per cent, mean and standard deviation of three runs (de Moura Estevao Filho et al., ICIP 2020).
 PUBLISHED = {
@@ -41,6 +44,16 @@ PUBLISHED = {
     "All": ((78.2, 0.7), (83.3, 0.5), (88.7, 1.5), (94.4, 0.4)),
 }
 METRICS = ("mAP", "mAP*", "mAP_FG", "mAP*_FG")
+COMPARED = (
+    ("All", "GT only"),
+    ("+ CoordConv", "Baseline"),
+    ("+ Embedding", "Baseline"),
+    ("All", "+ Embedding"),
+    ("All", "Baseline"),
+    ("No picture", "Embedding alone"),
+)
+# Student's t, two-sided, of two means over so many runs each.
+T_95 = {2: 4.303, 3: 2.776, 4: 2.447, 5: 2.306}
 TEST_PICTURES, TEST_SEED = 1000, 2001
 IGNORED = ("under",)
 
@@ -55,6 +68,7 @@ def settings(variant: str, seed: int, pictures: int, epochs: int) -> dict[str, A
             "filters": 32,
             "features": 32,
             "embedding_size": 8,
+            "visual": choice.get("visual", True),
             "coord": choice["coord"],
             "embedding": choice["embedding"],
         },
@@ -129,14 +143,37 @@ def table(summary: dict[str, dict[str, Any]]) -> str:
     lines = [f"| | {' | '.join(METRICS)} |", "|---" * (len(METRICS) + 1) + "|"]
     for variant, figures in summary.items():
         ours = " | ".join(shown(figures[name]) for name in METRICS)
-        theirs = " | ".join(f"{mean:.1f} ({std:.1f})" for mean, std in PUBLISHED[variant])
-        lines += [f"| {variant} | {ours} |", f"| published | {theirs} |"]
+        lines.append(f"| {variant} | {ours} |")
+        if variant in PUBLISHED:
+            theirs = " | ".join(f"{mean:.1f} ({std:.1f})" for mean, std in PUBLISHED[variant])
+            lines.append(f"| published | {theirs} |")
     predicates = [name for name in next(iter(summary.values())) if name not in METRICS]
     lines += ["", f"| AP | {' | '.join(predicates)} |", "|---" * (len(predicates) + 1) + "|"]
     for variant, figures in summary.items():
         cells = (shown(figures[name]) if name in figures else "-" for name in predicates)
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def differences(summary: dict[str, dict[str, Any]], seeds: int) -> str:
+    """Points that one variant has more than another, and the 95 % interval of that."""
+    names = [name for name in next(iter(summary.values())) if name not in METRICS or name == "mAP*"]
+    lines = [f"| more | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for more, less in COMPARED:
+        cells = []
+        for name in names:
+            figures = summary[more].get(name), summary[less].get(name)
+            cells.append(_difference(*figures, seeds) if all(figures) else "-")
+        lines.append(f"| {more} - {less} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(more: Any, less: Any, seeds: int) -> str:
+    gap = f"{100 * (more['mean'] - less['mean']):+.1f}"
+    if seeds not in T_95:
+        return gap
+    error = math.sqrt((more["std"] ** 2 + less["std"] ** 2) / seeds)
+    return f"{gap} ± {100 * T_95[seeds] * error:.1f}"
 
 
 def shown(figure: dict[str, float | None]) -> str:
@@ -146,8 +183,8 @@ def shown(figure: dict[str, float | None]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--pictures", type=int, default=12000)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("build/relation_ablation"))
     parser.add_argument("--output", type=Path)
@@ -170,6 +207,7 @@ def main() -> None:
             )
     summary = summarise(runs)
     print(table(summary))
+    print(differences(summary, args.seeds))
     if args.output:
         report = {
             "machine": machine(),

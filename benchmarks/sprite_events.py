@@ -121,7 +121,6 @@ def evaluated(
 
 
 def figures(scores: EventScores, minutes: float) -> dict[str, Any]:
-    false = scores.predicted - scores.right
     return {
         "truths": scores.truths,
         "found": scores.found,
@@ -135,8 +134,8 @@ def figures(scores: EventScores, minutes: float) -> dict[str, Any]:
         "mean_overlap": scores.mean_overlap,
         "onset_s": scores.onset.mean,
         "offset_s": scores.offset.mean,
-        "false_per_minute": false / minutes,
-        "false_per_minute_below": poisson_upper_bound(false) / minutes,
+        "false_per_minute": scores.false / minutes,
+        "false_per_minute_below": poisson_upper_bound(scores.false) / minutes,
     }
 
 

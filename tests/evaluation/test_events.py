@@ -325,6 +325,23 @@ def test_streams_are_judged_apart(tmp_path: Path) -> None:
         evaluate_events(truth, [event("dog, on, bicycle", 0, 10, stream="c")])
 
 
+def test_counts_of_streams_add_up_to_those_of_all(tmp_path: Path) -> None:
+    truths, events = [], []
+    for stream, start in (("a", 0), ("b", 3), ("c", 20)):
+        truths.append(event("person, ride, bicycle", 0, 10, stream=stream))
+        events.append(event("person, ride, bicycle", start, 10 + start, stream=stream))
+        events.append(event("dog, on, bicycle", 0, 10, stream=stream))
+    each = []
+    for k in range(3):
+        truth = write_lines(tmp_path / f"{k}.jsonl", truths[k : k + 1])
+        each.append(evaluate_events(truth, events[2 * k : 2 * k + 2]).overall)
+    total = each[0] + each[1] + each[2]
+    whole = evaluate_events(write_lines(tmp_path / "all.jsonl", truths), events).overall
+    assert (total.truths, total.found, total.predicted, total.right) == (3, 2, 6, 2)
+    for name in ("truths", "found", "predicted", "right", "false", "ignored", "f1"):
+        assert getattr(total, name) == getattr(whole, name)
+
+
 def test_labels_of_one_clip_pick_its_stream(tmp_path: Path) -> None:
     truth = labels(label("man", "ride", "bike", 0, 10))
     here, there = (event("person, ride, bicycle", 0, 10, stream=s) for s in ("clip", "other"))

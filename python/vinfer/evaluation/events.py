@@ -44,8 +44,8 @@ class Errors:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class EventScores:
-    """Figures of one predicate, or of all.
+class EventCounts:
+    """How many events of one predicate, or of all, are right; streams may be added up.
 
     A match counts as ``found`` for the true event's predicate and as ``right`` for the predicted
     one; they differ where the labels name several predicates as right.
@@ -54,9 +54,6 @@ class EventScores:
         truths, found: true events that count, and those that were found.
         predicted, right: predicted events without the ignored ones, and those that are true.
         ignored: predicted events that agree only with labels that do not count.
-        mean_overlap: mean temporal IoU of the matches, or None.
-        onset, offset: absolute errors of start and end over the matches.
-        false_per_hour: false events per hour of stream, or None where the length is not known.
     """
 
     truths: int
@@ -64,10 +61,20 @@ class EventScores:
     predicted: int
     right: int
     ignored: int
-    mean_overlap: float | None
-    onset: Errors
-    offset: Errors
-    false_per_hour: float | None
+
+    def __add__(self, other: EventCounts) -> EventCounts:
+        return EventCounts(
+            truths=self.truths + other.truths,
+            found=self.found + other.found,
+            predicted=self.predicted + other.predicted,
+            right=self.right + other.right,
+            ignored=self.ignored + other.ignored,
+        )
+
+    @property
+    def false(self) -> int:
+        """Predicted events that are not true."""
+        return self.predicted - self.right
 
     @property
     def precision(self) -> float | None:
@@ -91,6 +98,22 @@ class EventScores:
         if not precision or not recall:
             return 0.0
         return 2 * precision * recall / (precision + recall)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EventScores(EventCounts):
+    """Figures of one predicate, or of all.
+
+    Attributes:
+        mean_overlap: mean temporal IoU of the matches, or None.
+        onset, offset: absolute errors of start and end over the matches.
+        false_per_hour: false events per hour of stream, or None where the length is not known.
+    """
+
+    mean_overlap: float | None
+    onset: Errors
+    offset: Errors
+    false_per_hour: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready record."""

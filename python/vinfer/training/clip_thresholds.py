@@ -13,7 +13,7 @@ import numpy as np
 from vinfer.bundles import EventThresholds
 from vinfer.errors import TrainingError
 from vinfer.evaluation.event_truth import EventTruth, normalised, truth_of_labels
-from vinfer.evaluation.events import EventScores, evaluate_events
+from vinfer.evaluation.events import EventCounts, evaluate_events
 from vinfer.events.segments import Segmenter
 from vinfer.stages.detect import Detector
 from vinfer.stages.relate import Relator
@@ -40,12 +40,12 @@ LONGEST_GAP = 1.0
 so that no gap would be too long."""
 
 MOST_AT_RISK = 0.1
-"""Events a minute. With half of it a twentieth of the events is lost: tried on 300 clips of seeds
-from 20,001 on."""
+"""Events a minute. Half of it lost a twentieth of the events of an earlier network: tried on 300
+clips of seeds from 20,001 on."""
 
 AS_GOOD = 0.03
-"""Of F1, which is worth less than certainty: a false event costs a person's time. On the clips that
-`MOST_AT_RISK` was tried on five events were false with a third of it, three with this."""
+"""Of F1, which is worth less than certainty: a false event costs a person's time. With a third of it
+five events of that network were false on those clips, with this three."""
 
 _Place = tuple[float, float, float, float]
 """``on``, how far ``off`` is below it, ``min_peak`` (at least ``on``), ``min_duration``."""
@@ -200,28 +200,28 @@ def choose_event_thresholds(
     names = list(predicates)
     minutes = float(sum(clip.truth.duration or 0 for clip in clips)) / 60
     budget = int(most_at_risk_per_minute * minutes)
-    counted: dict[str, dict[_Place, EventScores]] = {name: {} for name in names}
+    counted: dict[str, dict[_Place, EventCounts]] = {name: {} for name in names}
     for on, below in itertools.product(ON, HYSTERESIS):
         rules = _thresholds(on, below, min_peak=on, min_duration=0)
         # Keys are judged each by itself, so one run of the rules does for all predicates; and
         # what is too short or too low is dropped last, so it does for all of those, too.
         every = dict.fromkeys(names, rules)
-        events = [event for clip in clips for event in events_of(clip, every, symmetric)]
+        judged = [_JudgedEvents(clip.truth, events_of(clip, every, symmetric)) for clip in clips]
         peaks = [peak for peak in MIN_PEAKS if peak >= on]
         for min_peak, min_duration in itertools.product(peaks, MIN_DURATIONS):
-            scores = _scores(clips, events, min_peak, min_duration)
+            counts = _summed(each.counts(min_peak, min_duration) for each in judged)
             for name in names:
-                if (found := scores.get(normalised(name))) is not None:
+                if (found := counts.get(normalised(name))) is not None:
                     counted[name][on, below, min_peak, min_duration] = found
     return _shared_out({name: _candidates(by_place) for name, by_place in counted.items()}, budget)
 
 
-def _candidates(counted: Mapping[_Place, EventScores]) -> list[ChosenThresholds]:
+def _candidates(counted: Mapping[_Place, EventCounts]) -> list[ChosenThresholds]:
     """Those of one predicate that find something."""
     candidates = []
-    for place, scores in counted.items():
+    for place, counts in counted.items():
         on, below, min_peak, min_duration = place
-        if not scores.found:
+        if not counts.found:
             continue
         lower_peak = _step_below(MIN_PEAKS, min_peak)
         lower_on = on if on <= lower_peak else _step_below(ON, on)
@@ -233,11 +233,11 @@ def _candidates(counted: Mapping[_Place, EventScores]) -> list[ChosenThresholds]
         candidates.append(
             ChosenThresholds(
                 thresholds=_thresholds(on, below, min_peak, min_duration),
-                truths=scores.truths,
-                found=scores.found,
-                false=_false(scores),
-                at_risk=max(_false(counted[each]) for each in lower if each in counted),
-                f1=scores.f1 or 0.0,
+                truths=counts.truths,
+                found=counts.found,
+                false=counts.false,
+                at_risk=max(counted[each].false for each in lower if each in counted),
+                f1=counts.f1 or 0.0,
             )
         )
     return candidates
@@ -245,10 +245,6 @@ def _candidates(counted: Mapping[_Place, EventScores]) -> list[ChosenThresholds]
 
 def _step_below(values: Sequence[float], value: float) -> float:
     return values[max(0, values.index(value) - 1)]
-
-
-def _false(scores: EventScores) -> int:
-    return scores.predicted - scores.right
 
 
 def _shared_out(
@@ -295,10 +291,35 @@ def _thresholds(on: float, below: float, min_peak: float, min_duration: float) -
     )
 
 
-def _scores(
-    clips: Sequence[ScoredClip], events: Sequence[Event], min_peak: float, min_duration: float
-) -> dict[str, EventScores]:
-    # As the rules compare them (`vinfer.events.segments`): scores as float32, times exactly.
-    peak, shortest = float(np.float32(min_peak)), Fraction(str(min_duration))
-    lasting = [e for e in events if e.peak_score >= peak and e.duration >= shortest]
-    return evaluate_events([clip.truth for clip in clips], lasting).by_predicate
+class _JudgedEvents:
+    """A clip's events against its true ones, for any `min_peak` and `min_duration`.
+
+    Most thresholds leave the same events, and these are compared once.
+    """
+
+    def __init__(self, truth: EventTruth, events: Sequence[Event]) -> None:
+        self._truth = truth
+        self._events = events
+        self._known: dict[tuple[int, ...], Mapping[str, EventCounts]] = {}
+
+    def counts(self, min_peak: float, min_duration: float) -> Mapping[str, EventCounts]:
+        """By normalised predicate."""
+        # As the rules compare them (`vinfer.events.segments`): scores as float32, times exactly.
+        peak, shortest = float(np.float32(min_peak)), Fraction(str(min_duration))
+        kept = tuple(
+            number
+            for number, event in enumerate(self._events)
+            if event.peak_score >= peak and event.duration >= shortest
+        )
+        if kept not in self._known:
+            lasting = [self._events[number] for number in kept]
+            self._known[kept] = evaluate_events([self._truth], lasting).by_predicate
+        return self._known[kept]
+
+
+def _summed(clips: Iterable[Mapping[str, EventCounts]]) -> dict[str, EventCounts]:
+    total: dict[str, EventCounts] = {}
+    for counts in clips:
+        for name, each in counts.items():
+            total[name] = total[name] + each if name in total else each
+    return total
