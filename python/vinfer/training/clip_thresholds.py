@@ -44,8 +44,8 @@ MOST_AT_RISK = 0.1
 clips of seeds from 20,001 on."""
 
 AS_GOOD = 0.03
-"""Of F1, which is worth less than certainty: a false event costs a person's time. With a third of it
-five events of that network were false on those clips, with this three."""
+"""Of F1, which is worth less than certainty: a false event costs a person's time. With a third of
+it five events of that network were false on those clips, with this three."""
 
 _Place = tuple[float, float, float, float]
 """``on``, how far ``off`` is below it, ``min_peak`` (at least ``on``), ``min_duration``."""
