@@ -40,8 +40,7 @@ from benchmarks.ops.contest import Absent, Case, Contestant, run_case
 from vinfer.backends import Backend, SessionOptions, load
 from vinfer.backends.turns import take_turns
 from vinfer.export import export_relation_network, factor_relations, use_winograd
-from vinfer.export.batch_norm import remove_unused_initializers
-from vinfer.export.relation_factoring import remove_unused_nodes
+from vinfer.export.unused import remove_unused_initializers, remove_unused_nodes
 from vinfer.training.relation_network import NetworkConfig, RelationNetwork
 
 CLASSES, PREDICATES = 80, 9

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vinfer.export.unused import remove_unused_initializers
+
 if TYPE_CHECKING:
     import onnx
 
@@ -67,17 +69,3 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(kept)
     remove_unused_initializers(graph)
     return folded
-
-
-def remove_unused_initializers(graph: onnx.GraphProto) -> None:
-    """Drop the weights that no node reads and no output is; subgraphs count."""
-    used = {output.name for output in graph.output}
-    stack = [graph]
-    while stack:
-        for node in stack.pop().node:
-            used.update(node.input)
-            for attribute in node.attribute:
-                stack.extend([attribute.g, *attribute.graphs])
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import polynomial
 
-from vinfer.export.batch_norm import remove_unused_initializers
 from vinfer.export.functions import DOMAIN, attach_functions
+from vinfer.export.unused import remove_unused_initializers
 
 if TYPE_CHECKING:
     import onnx
