@@ -42,7 +42,7 @@ times at the most; these make no transform by additions and shifts, which nothin
 def use_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace convolutions by nodes ``vinfer::WinogradConv``, where that is faster on a CPU.
 
-    These are 3x3 convolutions of stride 1 and padding 1, of at least `MIN_CHANNELS` channels, on
+    These are float32 3x3 convolutions of stride 1 and padding 1, of at least `MIN_CHANNELS` channels, on
     maps of a fixed size up to `MAX_SIZE`. A node keeps the weights as they were, so that a file is
     no larger; loaded, they take four times the memory.
 
@@ -59,7 +59,7 @@ def use_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     attached = attach_functions(model)
     graph = attached.graph
     sizes = _map_sizes(attached)
-    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    weights = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type == t.FLOAT}
     for node in graph.node:
         size = sizes.get(node.input[0]) if node.op_type == "Conv" and not node.domain else None
         if size is None or not _is_suitable(node, weights, size):
@@ -152,7 +152,8 @@ def _map_sizes(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
     import onnx
 
     sizes = {}
-    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    for value in [*graph.input, *graph.value_info]:
         dims = value.type.tensor_type.shape.dim
         if len(dims) == 4 and all(dim.HasField("dim_value") for dim in dims[2:]):
             sizes[value.name] = (dims[2].dim_value, dims[3].dim_value)

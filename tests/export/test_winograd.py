@@ -157,6 +157,26 @@ def test_other_convolutions_stay(model: onnx.ModelProto) -> None:
     assert use_winograd(model) == model
 
 
+def test_a_convolution_of_the_input() -> None:
+    given = convolution()
+    given.graph.node[1].input[0] = "x"
+    del given.graph.node[0]
+    rewritten = use_winograd(given)
+    assert operators(rewritten) == ["WinogradConv", "Relu"]
+    x = maps(2)
+    np.testing.assert_allclose(run(rewritten, x), run(given, x), rtol=0, atol=1e-5)
+
+
+def test_float16_stays() -> None:
+    model = convolution()
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    assert use_winograd(model) == model
+
+
 def test_padding_that_follows_from_the_size_stays() -> None:
     model = convolution()
     (conv,) = (node for node in model.graph.node if node.op_type == "Conv")
