@@ -61,7 +61,7 @@ def graphs(request: pytest.FixtureRequest) -> tuple[RelationNetwork, Any, Any]:
 
 @pytest.fixture(scope="module")
 def all_graphs() -> tuple[Any, Any]:
-    straight = export_relation_network(network_of("all"), classes=CLASSES, predicates=PREDICATES)
+    straight = export_relation_network(network_of("wide"), classes=CLASSES, predicates=PREDICATES)
     return straight, factor_relations(straight)
 
 
@@ -219,7 +219,7 @@ def test_the_same_logits_on_photographs(all_graphs: tuple[Any, Any], shared_data
         folder / "annotations.json", folder / "relations.json", images=folder / "images"
     )
     assert data.read is not None
-    network, (straight, factored) = network_of("all"), all_graphs
+    network, (straight, factored) = network_of("wide"), all_graphs
     some = sorted(data.pictures, key=lambda picture: len(picture.labels))[20:50:10]
     for picture in some:
         assert picture.size is not None
@@ -234,7 +234,7 @@ def test_the_same_logits_on_photographs(all_graphs: tuple[Any, Any], shared_data
         }
         with torch.inference_mode():
             expected = network(*(torch.from_numpy(array) for array in inputs.values())).numpy()
-        for model in (straight, factored):
+        for model in (straight, factored, use_winograd(factored)):
             for library in (False, True):
                 logits = run(model, inputs, library=library)
                 np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
