@@ -207,6 +207,8 @@ def test_a_tiny_training_gives_a_bundle_that_runs_the_same_bytes_each_time(
         for name in ("a.vinfer", "b.vinfer")
     ]
     # Step by step, so that a failure tells where they part.
+    for picture, again in zip(*(training_pictures(6, 2) for _ in made), strict=True):
+        np.testing.assert_array_equal(picture.image, again.image)
     assert made[0].loss == made[1].loss
     assert made[0].quality == made[1].quality
     assert made[0].bundle.read_bytes() == made[1].bundle.read_bytes()
