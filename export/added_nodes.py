@@ -53,12 +53,11 @@ class AddedNodes:
     def column(self, table: str, index: int) -> str:
         return self.node("Gather", [table, self.constant(index, np.int64)], axis=1)
 
-    def state_shape(self, name: str, *dims: int | str) -> str:
+    def state_shape(self, name: str, *dims: int | str) -> None:
         """Write down the shape of a float32 value, where inference can't tell it."""
         from onnx import TensorProto, helper
 
         self.shapes.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
-        return name
 
     def slice(self, value: str, begin: int | str, end: int | str, axis: int) -> str:
         bounds = [self.ints(b) if isinstance(b, int) else b for b in (begin, end)]
